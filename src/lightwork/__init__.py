@@ -1,0 +1,63 @@
+"""lightwork: parallel loops, remembered functions, and objects in plain pickle files.
+
+The public names are bound when first used (PEP 562), so that ``import lightwork`` costs next to nothing:
+no NumPy, no cloudpickle, no pickle is loaded by it. `hash` is public yet not in ``__all__``, so that
+``from lightwork import *`` does not hide the built-in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightwork._version import __version__
+
+if TYPE_CHECKING:
+    from lightwork import errors as errors
+    from lightwork.hashing import hash as hash
+    from lightwork.memory import MemorizedFunc, Memory
+    from lightwork.parallel import Parallel, delayed, parallel_config
+    from lightwork.persist import dump, load
+    from lightwork.workers.limits import cpu_count, effective_n_jobs
+
+__all__ = [
+    "MemorizedFunc",
+    "Memory",
+    "Parallel",
+    "__version__",
+    "cpu_count",
+    "delayed",
+    "dump",
+    "effective_n_jobs",
+    "load",
+    "parallel_config",
+]
+
+_HOMES = {
+    "MemorizedFunc": "lightwork.memory",
+    "Memory": "lightwork.memory",
+    "Parallel": "lightwork.parallel",
+    "cpu_count": "lightwork.workers.limits",
+    "delayed": "lightwork.parallel",
+    "dump": "lightwork.persist",
+    "effective_n_jobs": "lightwork.workers.limits",
+    "hash": "lightwork.hashing",
+    "load": "lightwork.persist",
+    "parallel_config": "lightwork.parallel",
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "errors":
+        return import_module("lightwork.errors")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lightwork' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "errors"})

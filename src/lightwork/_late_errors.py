@@ -1,0 +1,62 @@
+"""The errors whose bases take long to import; `lightwork.errors` binds them when first needed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from concurrent.futures.process import BrokenProcessPool
+
+from lightwork.errors import LightworkError
+
+
+class PicklingFailedError(LightworkError, pickle.PicklingError):
+    """Something cannot be pickled; the message names the member that is in the way.
+
+    Attributes
+    ----------
+    path : str
+        Where in the object the culprit sits, such as ``model.steps[1].lock``; empty where unknown.
+    """
+
+    __module__ = "lightwork.errors"
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class HashError(LightworkError, pickle.PicklingError, TypeError):
+    """A value has no digest (an open file, a lock, a generator); the message names its place in the whole."""
+
+    __module__ = "lightwork.errors"
+
+
+class DamagedFileError(LightworkError, pickle.UnpicklingError, ValueError):
+    """A file is not what it was when written, or not a file that can be loaded; nothing in it was executed."""
+
+    __module__ = "lightwork.errors"
+
+
+class WorkerDied(LightworkError, BrokenProcessPool):  # noqa: N818 - what happened, as in joblib's TerminatedWorker
+    """A worker process ended while it ran a task; the message names the task, the signal and the likely cause.
+
+    Attributes
+    ----------
+    index : int or None
+        The task that was running, counted from 0 in the order of the loop; None where none was.
+    signal : int or None
+        The number of the signal that ended the worker, if one did.
+    """
+
+    __module__ = "lightwork.errors"
+
+    def __init__(self, message: str, index: int | None = None, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+        self.signal = signal
+
+
+class TaskTimeout(LightworkError, multiprocessing.TimeoutError, TimeoutError):  # noqa: N818 - the field's name
+    """A result took longer than the time that was given; what was running has been stopped."""
+
+    __module__ = "lightwork.errors"
