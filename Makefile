@@ -1,0 +1,70 @@
+# Everything that is done with this project. Needs make, Python 3.11 or later, and a package registry;
+# the first target that needs it creates the environment in .venv.
+
+BIN := .venv/bin
+READY := .venv/.ready
+PYTHONS ?= 3.11 3.12 3.13
+# Two test processes: many tests start two workers of their own.
+PYTEST_FLAGS ?= -n 2 --dist worksteal
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow test-pythons bench lint format types docs build clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## the main job on real data: 60 fits, twice; the second run comes from the cache
+	@$(BIN)/python examples/digits_search.py
+
+test: lint types ## what CI runs: lint, types, import contracts, tests
+	@$(BIN)/pytest $(PYTEST_FLAGS) -m "not slow"
+
+test-slow: $(READY) ## the tests that take too long for `make test`
+	@$(BIN)/pytest $(PYTEST_FLAGS) -m slow
+
+# Each version has an environment of its own in build/; a version that is not here fails the target.
+test-pythons: ## the tests on each Python in PYTHONS (3.11 3.12 3.13); one that is missing is an error
+	@.ci/test-pythons $(PYTHONS)
+
+bench: $(READY) ## measure beside joblib (AREA=foundation, BENCH_FLAGS="--check --json out.json")
+	@$(BIN)/python -m bench $(if $(AREA),--area $(AREA)) $(BENCH_FLAGS)
+
+lint: $(READY) ## ruff and the import contracts
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports
+
+format: $(READY) ## rewrite the files as ruff would have them
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+docs: .venv/.ready-docs ## build the documentation into docs/_build
+	@$(BIN)/sphinx-build -W --keep-going -q -d docs/_build/.doctrees docs docs/_build
+	@echo "docs/_build/index.html"
+
+build: $(READY) ## wheel and source archive into dist/
+	@$(BIN)/hatchling build -d dist
+
+clean: ## remove the environments and everything that was built
+	rm -rf .venv build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that no longer runs (its Python was removed, say) is made again from nothing.
+$(READY): requirements-dev.txt pyproject.toml
+	@$(BIN)/python -c "" 2>/dev/null || { \
+	    python=$$(.ci/find-python $(PYTHON)) && echo "creating .venv with $$python" && \
+	    "$$python" -m venv --clear .venv; }
+	@echo "installing the pinned packages"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.ready-docs: $(READY) requirements-docs.txt
+	@echo "installing what builds the documentation"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-docs.txt
+	@touch $@
