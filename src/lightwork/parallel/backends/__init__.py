@@ -1,0 +1,109 @@
+"""The backends by name, and which of them serves a loop.
+
+A backend is a function that lends a crew (`base.Crew`); its module is loaded when it is first asked for. What a
+loop gets is decided by `choose`, a pure function over what was said: the backend named in the call, else the one of
+`parallel_config`, else what `require` and `prefer` ask for, else processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Final, cast
+
+from lightwork.errors import OptionError, OptionTypeError
+from lightwork.parallel.backends.base import Lend
+
+__all__ = ["ALIASES", "BACKENDS", "Backend", "choose", "find"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way of running tasks: its name, where it lives, and what it promises."""
+
+    name: str
+    module: str | None
+    """The module with its `lend`; None for the plain loop, which needs no workers."""
+    shares_memory: bool
+
+    @property
+    def lend(self) -> Lend:
+        """How it is asked for a crew."""
+        if self.module is None:
+            raise OptionError(f"the {self.name} backend has no workers")
+        return cast(Lend, import_module(self.module).lend)
+
+
+BACKENDS: Final[dict[str, Backend]] = {
+    backend.name: backend
+    for backend in (
+        Backend("sequential", None, shares_memory=True),
+        Backend("threads", "lightwork.parallel.backends.threads", shares_memory=True),
+        Backend("processes", "lightwork.parallel.backends.processes", shares_memory=False),
+    )
+}
+
+# joblib's names for the same things.
+ALIASES: Final[dict[str, str]] = {"loky": "processes", "multiprocessing": "processes", "threading": "threads"}
+
+
+def find(name: str) -> Backend:
+    """The backend of a name or alias.
+
+    Raises
+    ------
+    OptionError
+        If there is none of that name; the message suggests the nearest.
+    OptionTypeError
+        If it is not a name at all.
+
+    Examples
+    --------
+    >>> find("loky").name
+    'processes'
+    """
+    if not isinstance(name, str):
+        raise OptionTypeError(f"backend must be a name such as 'processes' or 'threads', not {name!r}")
+    found = BACKENDS.get(ALIASES.get(name, name))
+    if found is None:
+        known = [*BACKENDS, *ALIASES]
+        near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise OptionError(f"backend={name!r} is not known; {hint}there are {', '.join(map(repr, known))}")
+    return found
+
+
+def choose(said: str | None, configured: str | None, prefer: str | None, require: str | None) -> Backend:
+    """The backend for a loop.
+
+    Parameters
+    ----------
+    said : str or None
+        The name given to `Parallel` itself.
+    configured : str or None
+        The name that `parallel_config` gives; only a wish, where `require` rules it out.
+    prefer : {"processes", "threads"} or None
+        A hint, where no backend is named.
+    require : {"sharedmem"} or None
+        Workers must share the caller's memory.
+
+    Raises
+    ------
+    OptionError
+        If what was said in the call contradicts itself.
+    """
+    shared = require == "sharedmem"
+    if shared and prefer == "processes":
+        raise OptionError(
+            "prefer='processes' contradicts require='sharedmem': processes share no memory; drop one"
+        )
+    if said is not None:
+        backend = find(said)
+        if shared and not backend.shares_memory:
+            raise OptionError(f"backend={said!r} contradicts require='sharedmem'; use backend='threads'")
+        return backend
+    if configured is not None:
+        backend = find(configured)
+        return BACKENDS["threads"] if shared and not backend.shares_memory else backend
+    return BACKENDS["threads" if shared or prefer == "threads" else "processes"]

@@ -1,0 +1,141 @@
+"""What a backend is to a loop: a crew of workers that take spans of tasks and tell what became of them.
+
+One crew serves one call. The pump alone talks to it, from one thread at a time. Tasks are numbered from 0 in the order
+of the loop; a span is a run of neighbours, known by its first number. The pump decides who gets which span; a crew
+decides nothing: it carries, runs, reports.
+
+The law for crews
+-----------------
+- `send` never blocks and never runs a task. Spans sent to one worker run in the order they were sent.
+- Each span sent is answered by exactly one `Done`, or by the `Died` of its worker; nothing comes after a `Died`.
+- A worker that died is replaced: an `Up` follows, or `wait` raises what prevents it.
+- A task that fails does not end its span: `Done` says which failed, the others have their results.
+- After `abort` or `release` nothing else is called but those two, which then do nothing. `abort` may come at any moment,
+  also from a generator that is collected in another thread, and returns without waiting for running tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+
+from lightwork.settings import MmapMode
+
+__all__ = ["Crew", "CrewOptions", "Died", "Done", "Event", "Lend", "Task", "TaskNotSent", "Up"]
+
+T = TypeVar("T")
+
+Task: TypeAlias = tuple[Callable[..., T], tuple[object, ...], dict[str, object]]
+"""A call to be made: function, positional arguments, keyword arguments; what `delayed` makes."""
+
+
+class Done(NamedTuple):
+    """A span was run.
+
+    Attributes
+    ----------
+    worker : int
+        Who ran it.
+    first : int
+        The number of its first task.
+    results : list
+        One entry for each task of the span; None for those that failed.
+    failures : mapping or None
+        The exception of each task that failed, by its number in the loop; None where none did.
+    seconds : float
+        How long the worker was busy with the span.
+    """
+
+    worker: int
+    first: int
+    results: list[object]
+    failures: Mapping[int, BaseException] | None
+    seconds: float
+
+
+class Died(NamedTuple):
+    """A worker ended that should not have.
+
+    Attributes
+    ----------
+    worker : int
+        Which.
+    claimed : int or None
+        The number of the task that it was running, None where it was running none.
+    error : BaseException
+        What to raise for that task.
+    """
+
+    worker: int
+    claimed: int | None
+    error: BaseException
+
+
+class Up(NamedTuple):
+    """A worker may be sent to from now on."""
+
+    worker: int
+
+
+Event: TypeAlias = Done | Died | Up
+
+
+class TaskNotSent(Exception):  # noqa: N818 - what happened, as `Done` and `Died`
+    """A span was not sent, none of it, because one of its tasks cannot be.
+
+    Attributes
+    ----------
+    index : int
+        The number of that task in the loop.
+    error : BaseException
+        What to raise for it.
+    """
+
+    def __init__(self, index: int, error: BaseException) -> None:
+        super().__init__(index, error)
+        self.index = index
+        self.error = error
+
+
+class Crew(Protocol):
+    """Workers for one call; the law is the module's."""
+
+    @property
+    def workers(self) -> Sequence[int]:
+        """The names of the workers that may be sent to now; read once, at the start."""
+
+    def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
+        """Queue a span with a worker; raises `TaskNotSent` where a task cannot travel."""
+
+    def wait(self, timeout: float | None) -> Sequence[Event]:
+        """What happened, in order; blocks until something did, at most `timeout` seconds (None: for ever)."""
+
+    def abort(self) -> None:
+        """Stop all that runs, as far as can be without waiting for it; nothing more is reported."""
+
+    def release(self) -> None:
+        """Hand the workers back; nothing runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrewOptions:
+    """What `Parallel` was told that concerns the workers.
+
+    Attributes
+    ----------
+    max_nbytes : int or None
+        Buffers from this many bytes on travel by memory instead of inside messages; None: all inside.
+    mmap_mode : {"c", "r", "r+", "w+"} or None
+        How such buffers come out in workers.
+    inner_max_num_threads : int or None
+        Threads that native libraries may use in each worker; None: each its share of the cores.
+    """
+
+    max_nbytes: int | None = 1 << 20
+    mmap_mode: MmapMode | None = "c"
+    inner_max_num_threads: int | None = None
+
+
+Lend: TypeAlias = Callable[[int, CrewOptions], Crew]
+"""How a backend is asked for a crew: with the number of workers, and the options."""

@@ -1,0 +1,241 @@
+"""What applies here and now: environment variables, `parallel_config`, and where caches lie.
+
+The law: an option that was said explicitly wins, else what `parallel_config` says in this context, else the
+option's own default. `default(x)` marks a parameter's default so that "not said" and "said, with the same value"
+stay apart. Configurations live in one context variable as immutable mappings: each thread and each asyncio task
+has its own, and leaving one puts back exactly what was there before.
+
+Environment variables of lightwork are named in one table, `ENVIRONMENT`, and read through `environment`. Sizes
+written by people (``"1M"``) go through `parse_size`, wherever they are accepted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from operator import index
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Final, Generic, Literal, SupportsIndex, TypeVar, cast
+
+from lightwork.errors import OptionError, OptionTypeError
+
+__all__ = [
+    "ENVIRONMENT",
+    "Default",
+    "MmapMode",
+    "cache_folder",
+    "default",
+    "environment",
+    "parallel_config",
+    "parse_size",
+    "resolve",
+]
+
+T = TypeVar("T")
+
+MmapMode = Literal["r", "r+", "w+", "c"]
+"""How arrays that travel by memory come out at the other end; the words mean what NumPy means by them."""
+
+ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "LIGHTWORK_CACHE_DIR": "the folder that remembered results go to by default",
+        "LIGHTWORK_SEQUENTIAL": "1 makes every parallel loop a plain one, for debugging",
+        "LIGHTWORK_MAX_CPU_COUNT": "at most so many cores are used",
+        "LOKY_MAX_CPU_COUNT": "the same, by joblib's name",
+    }
+)
+
+
+def environment(name: str) -> str | None:
+    """The value of one of our environment variables, None where it is unset or empty."""
+    if name not in ENVIRONMENT:
+        raise KeyError(f"{name} is not in settings.ENVIRONMENT")
+    return os.environ.get(name) or None
+
+
+# --- "not said" -------------------------------------------------------------------------------------
+
+
+class Default(Generic[T]):
+    """The default of an option, told apart from the same value said explicitly."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"default({self.value!r})"
+
+
+def default(value: T) -> T:
+    """Mark `value` as the default of an option that `parallel_config` may replace.
+
+    To a type checker it is the value itself, as with `dataclasses.field`.
+
+    Examples
+    --------
+    >>> default(None)
+    default(None)
+    """
+    return cast(T, Default(value))
+
+
+def resolve(option: str, given: T) -> T:
+    """What an option amounts to: as given, else as `parallel_config` says, else its default.
+
+    Examples
+    --------
+    >>> resolve("n_jobs", default(1))
+    1
+    >>> with parallel_config(n_jobs=2):
+    ...     resolve("n_jobs", default(1)), resolve("n_jobs", 3)
+    (2, 3)
+    """
+    if not isinstance(given, Default):
+        return given
+    return cast(T, _active.get().get(option, given.value))
+
+
+_active: ContextVar[Mapping[str, object]] = ContextVar(
+    "lightwork_parallel_config", default=MappingProxyType({})
+)
+
+
+class parallel_config:  # noqa: N801 - joblib's name
+    """Set what `Parallel` takes where it is not told otherwise; explicit arguments of `Parallel` win.
+
+    Used in a ``with`` statement it holds inside it; called by itself it holds from then on, until
+    `unregister`. Nested configurations add to the outer ones.
+
+    Parameters
+    ----------
+    backend : str, optional
+        ``"processes"``, ``"threads"``, ``"sequential"``, or joblib's names for them.
+    n_jobs : int, optional
+        The number of workers; -1 for all cores.
+    verbose : int, optional
+        How much is printed.
+    temp_folder : str, optional
+        Accepted for joblib's sake; nothing is laid into folders.
+    max_nbytes : int or str, optional
+        Buffers from this size on travel by memory instead of inside messages.
+    mmap_mode : {"c", "r", "r+", "w+"}, optional
+        How such buffers come out in workers.
+    prefer : {"processes", "threads"}, optional
+        A hint, where no backend is named.
+    require : {"sharedmem"}, optional
+        Workers must share the caller's memory.
+    inner_max_num_threads : int, optional
+        How many threads native libraries may use in each worker.
+
+    Examples
+    --------
+    >>> from lightwork import Parallel, delayed
+    >>> with parallel_config(backend="threads", n_jobs=2):
+    ...     Parallel()(delayed(abs)(i) for i in (-1, -2))
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        backend: str | None = default(None),
+        *,
+        n_jobs: int | None = default(None),
+        verbose: int = default(0),
+        temp_folder: str | os.PathLike[str] | None = default(None),
+        max_nbytes: int | str | None = default("1M"),
+        mmap_mode: MmapMode | None = default("c"),
+        prefer: Literal["processes", "threads"] | None = default(None),
+        require: Literal["sharedmem"] | None = default(None),
+        inner_max_num_threads: int | None = default(None),
+    ) -> None:
+        said: dict[str, object] = {
+            "backend": backend,
+            "n_jobs": n_jobs,
+            "verbose": verbose,
+            "temp_folder": temp_folder,
+            "max_nbytes": max_nbytes,
+            "mmap_mode": mmap_mode,
+            "prefer": prefer,
+            "require": require,
+            "inner_max_num_threads": inner_max_num_threads,
+        }
+        self._before = _active.get()
+        added = {name: value for name, value in said.items() if not isinstance(value, Default)}
+        _active.set(MappingProxyType({**self._before, **added}))
+
+    def unregister(self) -> None:
+        """Put back the configuration that held before this one."""
+        _active.set(self._before)
+
+    def __enter__(self) -> parallel_config:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.unregister()
+
+
+# --- sizes and places -------------------------------------------------------------------------------
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]?)(?:I?B)?\s*", re.IGNORECASE)
+_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(size: SupportsIndex | str, option: str = "size") -> int:
+    """A number of bytes, from a number or from text such as ``"1K"``, ``"1.5 MB"``, ``"2GiB"``.
+
+    Units are powers of 1024, whatever the letters after them.
+
+    Parameters
+    ----------
+    size : int or str
+        What was said.
+    option : str
+        The option it was said for, for the message of an error.
+
+    Raises
+    ------
+    OptionError
+        If the text is not a size, or the number is negative.
+    OptionTypeError
+        If it is neither a whole number nor text.
+
+    Examples
+    --------
+    >>> parse_size("1K"), parse_size("1.5M"), parse_size(100)
+    (1024, 1572864, 100)
+    """
+    if isinstance(size, str):
+        match = _SIZE.fullmatch(size)
+        if match is None:
+            raise OptionError(
+                f'{option}={size!r} is not a size; write bytes as a number, or "100K", "1M", "2G"'
+            )
+        return int(float(match[1]) * _FACTORS[match[2].upper()])
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise OptionTypeError(f"{option} must be a whole number of bytes or text such as '1M', not {size!r}")
+    number = index(size)
+    if number < 0:
+        raise OptionError(f"{option}={number} is negative; a size is 0 or more bytes")
+    return number
+
+
+def cache_folder() -> Path:
+    """The folder for remembered results where none is named: ``LIGHTWORK_CACHE_DIR``, else the user's cache.
+
+    It is only named here; whoever writes into it makes it.
+    """
+    if chosen := environment("LIGHTWORK_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir()) / "lightwork"
