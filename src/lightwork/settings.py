@@ -1,12 +1,12 @@
 """What applies here and now: environment variables, `parallel_config`, and where caches lie.
 
-The law: an option that was said explicitly wins, else what `parallel_config` says in this context, else the
-option's own default. `default(x)` marks a parameter's default so that "not said" and "said, with the same value"
-stay apart. Configurations live in one context variable as immutable mappings: each thread and each asyncio task
-has its own, and leaving one puts back exactly what was there before.
+The law: an option that was said explicitly wins, else what `parallel_config` says in this context, else
+the option's own default. `default(x)` marks a parameter's default, so that "not said" and "said, with the
+same value" stay apart. Configurations live in one context variable as immutable mappings: each thread and
+each asyncio task has its own, and leaving one puts back exactly what was there before.
 
-Environment variables of lightwork are named in one table, `ENVIRONMENT`, and read through `environment`. Sizes
-written by people (``"1M"``) go through `parse_size`, wherever they are accepted.
+Environment variables of lightwork are named in one table, `ENVIRONMENT`, and read through `environment`.
+Sizes written by people (``"1M"``) go through `parse_size`, wherever they are accepted.
 """
 
 from __future__ import annotations
@@ -146,9 +146,9 @@ class parallel_config:  # noqa: N801 - joblib's name
         *,
         n_jobs: int | None = default(None),
         verbose: int = default(0),
-        temp_folder: str | os.PathLike[str] | None = default(None),
+        temp_folder: str | os.PathLike[str] | None = default(None),  # noqa: B008 - an immutable marker
         max_nbytes: int | str | None = default("1M"),
-        mmap_mode: MmapMode | None = default("c"),
+        mmap_mode: MmapMode | None = default("c"),  # noqa: B008 - an immutable marker
         prefer: Literal["processes", "threads"] | None = default(None),
         require: Literal["sharedmem"] | None = default(None),
         inner_max_num_threads: int | None = default(None),

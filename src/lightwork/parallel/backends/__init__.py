@@ -1,8 +1,8 @@
 """The backends by name, and which of them serves a loop.
 
-A backend is a function that lends a crew (`base.Crew`); its module is loaded when it is first asked for. What a
-loop gets is decided by `choose`, a pure function over what was said: the backend named in the call, else the one of
-`parallel_config`, else what `require` and `prefer` ask for, else processes.
+A backend is a function that lends a crew (`base.Crew`); its module is loaded when it is first asked for.
+What a loop gets is decided by `choose`, a pure function over what was said: the backend named in the call,
+else the one of `parallel_config`, else what `require` and `prefer` ask for, else processes.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def choose(said: str | None, configured: str | None, prefer: str | None, require
     """
     shared = require == "sharedmem"
     if shared and prefer == "processes":
-        raise OptionError(
-            "prefer='processes' contradicts require='sharedmem': processes share no memory; drop one"
-        )
+        raise OptionError("prefer='processes' contradicts require='sharedmem'; drop one of them")
     if said is not None:
         backend = find(said)
         if shared and not backend.shares_memory:

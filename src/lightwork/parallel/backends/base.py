@@ -1,17 +1,18 @@
 """What a backend is to a loop: a crew of workers that take spans of tasks and tell what became of them.
 
-One crew serves one call. The pump alone talks to it, from one thread at a time. Tasks are numbered from 0 in the order
-of the loop; a span is a run of neighbours, known by its first number. The pump decides who gets which span; a crew
-decides nothing: it carries, runs, reports.
+One crew serves one call. The pump alone talks to it, from one thread at a time. Tasks are numbered from 0 in
+the order of the loop; a span is a run of neighbours, known by its first number. The pump decides who gets
+which span; a crew decides nothing: it carries, runs, reports.
 
 The law for crews
 -----------------
 - `send` never blocks and never runs a task. Spans sent to one worker run in the order they were sent.
-- Each span sent is answered by exactly one `Done`, or by the `Died` of its worker; nothing comes after a `Died`.
+- Each span sent is answered by exactly one `Done`, or by the `Died` of its worker, its last event.
 - A worker that died is replaced: an `Up` follows, or `wait` raises what prevents it.
 - A task that fails does not end its span: `Done` says which failed, the others have their results.
-- After `abort` or `release` nothing else is called but those two, which then do nothing. `abort` may come at any moment,
-  also from a generator that is collected in another thread, and returns without waiting for running tasks.
+- After `abort` or `release` nothing else is called but those two, which then do nothing. `abort` may come
+  at any moment, also from a generator that is collected in another thread, and returns without waiting for
+  running tasks.
 """
 
 from __future__ import annotations
