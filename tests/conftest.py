@@ -137,8 +137,9 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def private_folders() -> Iterator[tuple[Path, Path]]:
+def private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """A temporary folder for this test process and its children, and one for caches."""
+    tmp_path_factory.getbasetemp()  # pytest's own folder lies in the machine's temporary folder, not in ours
     home = Path(tempfile.mkdtemp(prefix="lwtest-"))  # short: sockets in it may have 107 bytes at most
     temporary, caches = home / "t", home / "c"
     temporary.mkdir()
