@@ -1,0 +1,350 @@
+"""The processes backend: a crew of worker processes, lent by the pool for one call.
+
+This is the parent's end of the protocol that `workers.worker` speaks. `send` turns tasks into bytes and
+queues them; `wait` polls the sockets, reads replies and notices deaths. A worker is dead when its socket has
+closed; the zygote then says how it ended, and the control page which task it was running.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from lightwork.errors import WorkerStartError
+from lightwork.parallel.backends import blame
+from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, TaskNotSent, Up
+from lightwork.workers import limits
+from lightwork.workers.framing import Kind
+from lightwork.workers.payload import (
+    INSIDE,
+    Definitions,
+    TaskPickler,
+    decode_result,
+    encode_arguments,
+    encode_function,
+    pack,
+    unpack,
+)
+from lightwork.workers.pool import Pool, WorkerHandle, lend_pool
+from lightwork.workers.segments import Segment, Segments, read_outbox
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["ProcessCrew", "lend"]
+
+# A loop calls one function, or a few. Where each task brings another (scikit-learn wraps each one anew), those after
+# the first few travel inside their tasks instead of filling the workers' tables.
+_KNOWN_FUNCTIONS = 32
+# Workers that end before they claim anything are replaced; so many in a row mean that none can live here.
+_MOST_BLAMELESS_DEATHS = 10
+
+_calls = itertools.count(1)
+
+
+def lend(count: int, options: CrewOptions) -> ProcessCrew:
+    """A crew of `count` worker processes."""
+    return ProcessCrew(lend_pool(), count, options)
+
+
+class _Member:
+    """A worker of the crew: its handle, what it has been told in this call, and what it owes."""
+
+    __slots__ = ("definitions", "functions", "handle", "owed", "watches_out")
+
+    def __init__(self, handle: WorkerHandle) -> None:
+        self.handle = handle
+        self.functions = 0
+        self.definitions = 0
+        self.owed: deque[tuple[int, Sequence[Task[object]]]] = deque()
+        self.watches_out = False
+
+
+class ProcessCrew:
+    """Worker processes for one call; see `backends.base` for what may be called when.
+
+    Parameters
+    ----------
+    pool : Pool
+        Where the workers come from and go to.
+    count : int
+        How many.
+    options : CrewOptions
+        How arguments travel.
+    """
+
+    def __init__(self, pool: Pool, count: int, options: CrewOptions) -> None:
+        self._pool = pool
+        self._options = options
+        self._call = next(_calls)
+        self._segments = Segments()
+        self._taken: dict[int, list[Segment]] = {}
+        self._definitions = Definitions()
+        self._defined: list[bytes] = []
+        self._pickler = TaskPickler(self._segments.place, options.max_nbytes, self._definitions)
+        self._functions: dict[int, int] = {}
+        self._function_frames: list[tuple[bytes, list[Segment]]] = []
+        self._kept: list[Callable[..., object]] = []
+        self._blameless = 0
+        self._watch = select.poll()
+        self._environment = _environment(count, options)
+        self._members: dict[int, _Member] = {}
+        self._by_descriptor: dict[int, _Member] = {}
+        try:
+            for handle in pool.lend(count):
+                self._join(handle)
+        except BaseException:
+            self.abort()
+            raise
+
+    @property
+    def workers(self) -> Sequence[int]:
+        """The numbers of the workers that run now."""
+        return list(self._members)
+
+    def _join(self, handle: WorkerHandle) -> None:
+        member = _Member(handle)
+        self._members[handle.number] = self._by_descriptor[handle.channel.fileno()] = member
+        self._watch.register(handle.channel.fileno(), select.POLLIN)
+        changed = handle.environment != self._environment
+        handle.environment = self._environment
+        call = {
+            "call": self._call,
+            "read_only": self._options.mmap_mode == "r",
+            "path": [entry for entry in sys.path if type(entry) is str],
+            "argv": [str(word) for word in sys.argv],
+            "folder": os.getcwd(),
+            "environment": self._environment if changed else None,
+        }
+        handle.channel.post(Kind.CALL, pack(call))
+
+    # --- sending ---
+
+    def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
+        """Queue a span with a worker; raises `TaskNotSent` where a task cannot travel."""
+        member = self._members[worker]
+        before = self._segments.count
+        entries: list[object] = []
+        numbers: list[int] = []
+        last: object = None
+        number = 0
+        encode, pickler = encode_arguments, self._pickler
+        for func, args, kwargs in tasks:
+            try:
+                if func is not last:
+                    number, last = self._number(func), func
+                if number != INSIDE:
+                    entries.append(encode(args, kwargs, pickler))
+                else:
+                    entries.append(encode((func, args, kwargs), {}, pickler))
+            except Exception as error:
+                index = first + len(entries)
+                raise TaskNotSent(index, blame.not_sent(error, index, func, args, kwargs)) from None
+            numbers.append(number)
+        self._tell(member, self._take_segments(first, entries))
+        one_function = numbers.count(number) == len(numbers)
+        message = (self._call, first, number if one_function else numbers, entries)
+        member.owed.append((first, tasks))
+        self._post(member, Kind.TASKS, pack(message))
+        if self._segments.count > before:
+            self._drop_idle_segments()
+
+    def _number(self, func: Callable[..., object]) -> int:
+        """The number of a function in the workers' tables, or `INSIDE`."""
+        known = self._functions.get(id(func))
+        if known is not None:
+            return known
+        if len(self._function_frames) >= _KNOWN_FUNCTIONS:
+            return INSIDE
+        data, places, stateless = encode_function(func, self._pickler)
+        number = len(self._function_frames)
+        self._function_frames.append((pack((number, data, places, stateless)), self._segments.take(places)))
+        self._kept.append(func)  # as long as it lives, its identity is its own
+        self._functions[id(func)] = number
+        return number
+
+    def _take_segments(self, first: int, entries: list[object]) -> list[Segment]:
+        needed: list[Segment] = []
+        if self._segments.count:
+            for index, entry in enumerate(entries, first):
+                if type(entry) is list and len(entry) == 3:
+                    self._taken[index] = taken = self._segments.take(entry[1])
+                    needed += taken
+        return needed
+
+    def _tell(self, member: _Member, needed: list[Segment]) -> None:
+        """Give a worker what its next tasks refer to and it does not have yet."""
+        new = self._definitions.take_new()
+        if new is not None:
+            self._defined.append(new)
+        for data in self._defined[member.definitions :]:
+            self._post(member, Kind.DEFINE, data)
+        member.definitions = len(self._defined)
+        frames = self._function_frames[member.functions :]
+        held = member.handle.segments
+        for segment in itertools.chain(needed, *(segments for _, segments in frames)):
+            if segment.number not in held:
+                held.add(segment.number)
+                size = segment.source.nbytes
+                self._post(member, Kind.SEGMENT, pack((segment.number, size)), [segment.descriptor])
+        for data, _ in frames:
+            self._post(member, Kind.FUNCTION, data)
+        member.functions = len(self._function_frames)
+
+    def _post(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
+        channel = member.handle.channel
+        channel.post(kind, body, descriptors)
+        if channel.pending and not member.watches_out:
+            member.watches_out = True
+            self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
+
+    def _drop_idle_segments(self) -> None:
+        dropped = self._segments.drop_idle()
+        if not dropped:
+            return
+        for member in self._members.values():
+            self._forget(member, dropped)
+
+    def _forget(self, member: _Member, numbers: Iterable[int]) -> None:
+        held = member.handle.segments
+        if mine := [number for number in numbers if number in held]:
+            held.difference_update(mine)
+            self._post(member, Kind.FORGET, pack(mine))
+
+    # --- receiving ---
+
+    def wait(self, timeout: float | None) -> Sequence[Event]:
+        """What happened, in order; blocks until something did."""
+        events: list[Event] = []
+        milliseconds = None if timeout is None else max(0, round(timeout * 1000))
+        while not events:
+            ready = self._watch.poll(milliseconds)
+            for descriptor, what in ready:
+                member = self._by_descriptor[descriptor]
+                channel = member.handle.channel
+                if what & select.POLLOUT and channel.flush():
+                    member.watches_out = False
+                    self._watch.modify(descriptor, select.POLLIN)
+                if what & ~select.POLLOUT:
+                    for _, _, body in channel.receive():
+                        self._read_reply(member, body, events)
+                    if channel.ended:
+                        self._bury(member, events)
+            if not ready:
+                break
+        return events
+
+    def _read_reply(self, member: _Member, body: bytes | bytearray, events: list[Event]) -> None:
+        call, first, seconds, results, failed = cast(
+            "tuple[int, int, float, list[object], list[tuple[int, tuple[bytes | None, str]]] | None]",
+            unpack(body),
+        )
+        if call != self._call:
+            return
+        self._blameless = 0
+        _, tasks = member.owed.popleft()
+        failures: dict[int, BaseException] = {}
+        for index, report in failed or ():
+            failures[index] = blame.raised(report, index, tasks[index - first])
+        box: int | None = None
+
+        def fetch(places: Sequence[int]) -> Sequence[Buffer]:
+            nonlocal box
+            box = places[0]
+            return read_outbox(member.handle.outboxes, places)
+
+        for offset, entry in enumerate(results):
+            if type(entry) is tuple:
+                try:
+                    results[offset] = decode_result(entry, fetch)
+                except Exception as error:
+                    index = first + offset
+                    results[offset] = None
+                    failures[index] = blame.not_read(error, index, tasks[offset])
+        if box is not None:
+            self._post(member, Kind.FREED, pack(box))
+        if self._taken:
+            for index in range(first, first + len(results)):
+                self._segments.give_back(self._taken.pop(index, ()))
+        events.append(Done(member.handle.number, first, results, failures or None, seconds))
+
+    # --- death and end ---
+
+    def _bury(self, member: _Member, events: list[Event]) -> None:
+        handle = member.handle
+        self._leave(member)
+        ending = self._pool.ending(handle)
+        claimed = handle.page.claimed
+        handle.close()
+        task = None
+        for first, tasks in member.owed:
+            for index in range(first, first + len(tasks)):
+                self._segments.give_back(self._taken.pop(index, ()))
+                if index == claimed:
+                    task = tasks[index - first]
+        if task is None:
+            claimed = None
+            self._blameless += 1
+        failure = self._pool.start_failure()
+        if failure is not None:
+            raise failure
+        error = blame.died(ending, claimed, task)
+        if self._blameless > _MOST_BLAMELESS_DEATHS:
+            raise WorkerStartError(
+                f"{self._blameless} workers in a row ended before they ran a task; the last: {error}"
+            )
+        events.append(Died(handle.number, claimed, error))
+        (successor,) = self._pool.lend(1)
+        self._join(successor)
+        events.append(Up(successor.number))
+
+    def _leave(self, member: _Member) -> None:
+        descriptor = member.handle.channel.fileno()
+        self._watch.unregister(descriptor)
+        del self._by_descriptor[descriptor]
+        del self._members[member.handle.number]
+
+    def abort(self) -> None:
+        """Kill the workers that run something, now, with all that they started; the others go back."""
+        self._part()
+
+    def release(self) -> None:
+        """Hand the workers back.
+
+        Raises
+        ------
+        ArrayChangedError
+            If an array that tasks shared was changed while they were being sent.
+        """
+        try:
+            if self._members:
+                self._drop_idle_segments()
+        finally:
+            self._part()
+
+    def _part(self) -> None:
+        members = list(self._members.values())
+        self._members.clear()
+        self._by_descriptor.clear()
+        busy = [member.handle for member in members if member.owed]
+        idle = [member for member in members if not member.owed]
+        for member in idle:
+            if held := member.handle.segments:
+                member.handle.channel.post(Kind.FORGET, pack(list(held)))
+                held.clear()
+        self._segments.close()
+        self._pool.give_back(member.handle for member in idle)
+        self._pool.kill(busy)
+
+
+def _environment(count: int, options: CrewOptions) -> dict[str, str]:
+    environment = dict(os.environ)
+    threads = options.inner_max_num_threads
+    if threads is None:
+        return environment | limits.thread_limits(count, environment)
+    return environment | dict.fromkeys(limits.THREAD_VARIABLES, str(threads))

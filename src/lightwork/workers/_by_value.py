@@ -1,0 +1,44 @@
+"""The two cloudpickle picklers of `payload`, in a module of their own because cloudpickle takes 20 ms to import."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+if TYPE_CHECKING:
+    from lightwork.workers.payload import Definitions
+
+__all__ = ["ByNamePickler", "ByValuePickler"]
+
+
+class ByNamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
+    """Refers to what ``__main__`` holds by its name, and tells `Definitions` of it."""
+
+    def __init__(
+        self, file: io.BytesIO, definitions: Definitions, take: Callable[[pickle.PickleBuffer], bool]
+    ) -> None:
+        super().__init__(file, 5, buffer_callback=take)
+        self._definitions = definitions
+
+    def reducer_override(self, obj: object) -> Any:
+        """By name where the worker's ``__main__`` will hold it, else as cloudpickle does."""
+        if self._definitions.note(obj):
+            return NotImplemented
+        return super().reducer_override(obj)
+
+
+class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
+    """Writes definitions of ``__main__`` by value, and tells `Definitions` of those that they use in turn."""
+
+    def __init__(self, file: io.BytesIO, definitions: Definitions) -> None:
+        super().__init__(file, 5)
+        self._definitions = definitions
+
+    def reducer_override(self, obj: object) -> Any:
+        """As cloudpickle does; only noted, so that it is installed too."""
+        self._definitions.note(obj)
+        return super().reducer_override(obj)

@@ -1,0 +1,263 @@
+"""Tasks and results as bytes, with their big buffers beside them. Nothing here touches a socket or a descriptor.
+
+Three ways, cheapest first, chosen by exact types and never by trial where a trial could be silently wrong:
+
+1. **Atoms** (None, bool, int, float, complex, str, bytes, exactly these types) are immutable and carry no
+   identity that matters, so they ride as they are in the `marshal` stream of the whole message.
+2. Everything else is **pickled by itself** (protocol 5), one pickle a task: two tasks of one message never
+   share an object, so that no task can see what another wrote into its arguments. Buffers from a threshold on
+   are handed out of the pickle, to be laid into memory that the other side maps.
+3. What the plain pickler refuses, and what mentions ``__main__``, goes through **cloudpickle**. Functions and
+   classes that ``__main__`` holds by name are sent once by value (`Definitions`) and installed in the
+   worker's ``__main__``; tasks and results then refer to them by name, and come back as the parent's own
+   classes.
+
+An entry of a message says by its type how it was made: see `decode_arguments` and `decode_result`.
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "ATOMS",
+    "INSIDE",
+    "Definitions",
+    "decode_arguments",
+    "decode_result",
+    "encode_arguments",
+    "encode_function",
+    "encode_result",
+    "pack",
+    "unpack",
+]
+
+INSIDE: Final = -1
+"""Stands where the number of a function does, for one that travels inside its task."""
+
+ATOMS: Final = frozenset({NoneType, bool, int, float, complex, str, bytes})
+
+Place = Callable[[memoryview], int]
+"""Lays a big buffer somewhere and returns the number to find it by."""
+
+Fetch = Callable[[int], "Buffer"]
+"""The memory behind such a number."""
+
+# What the plain pickler raises for functions and classes without an importable name; cloudpickle may know better.
+_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+
+
+def pack(message: object) -> bytes:
+    """A message of atoms, tuples, lists and dicts as bytes.
+
+    Version 2 of marshal writes no references, which makes it faster and its bytes independent of sharing.
+    """
+    return marshal.dumps(cast("int", message), 2)  # the stubs' type of what marshals is private
+
+
+def unpack(body: bytes | bytearray) -> object:
+    """The message behind `pack`; both ends are the same interpreter, so marshal's format cannot differ."""
+    return cast(object, marshal.loads(body))
+
+
+# --- arguments --------------------------------------------------------------------------------------
+
+
+def encode_arguments(args: tuple[object, ...], kwargs: Mapping[str, object], pickler: TaskPickler) -> object:
+    """The arguments of one task as an entry of a message: a tuple, a list of two or three, or bytes."""
+    if ATOMS.issuperset(map(type, args)):
+        if not kwargs:
+            return args
+        if ATOMS.issuperset(map(type, kwargs.values())):
+            return [args, dict(kwargs)]
+    data, places = pickler.dumps((args, kwargs))
+    return [data, places, None] if places else data
+
+
+def decode_arguments(entry: object, fetch: Fetch) -> tuple[tuple[object, ...], dict[str, object]]:
+    """The arguments behind an entry; mutable ones are new at each call."""
+    if type(entry) is tuple:
+        return entry, {}
+    if type(entry) is list:
+        if len(entry) == 2:
+            return entry[0], entry[1]
+        data, places, _ = entry
+        return cast(
+            "tuple[tuple[object, ...], dict[str, object]]",
+            pickle.loads(data, buffers=[fetch(place) for place in places]),
+        )
+    return cast("tuple[tuple[object, ...], dict[str, object]]", pickle.loads(cast(bytes, entry)))
+
+
+class TaskPickler:
+    """Pickles what goes to workers; buffers of at least `threshold` bytes go through `place`.
+
+    Parameters
+    ----------
+    place : callable
+        Takes a contiguous buffer of bytes, returns the number of the memory that now holds it.
+    threshold : int or None
+        Bytes from which on a buffer is placed; None keeps every buffer inside the pickle.
+    definitions : Definitions
+        Collects the names of ``__main__`` that the pickles mention.
+    """
+
+    def __init__(self, place: Place, threshold: int | None, definitions: Definitions) -> None:
+        self._place = place
+        self._threshold = sys.maxsize if threshold is None else threshold
+        self._definitions = definitions
+
+    def dumps(self, value: object) -> tuple[bytes, list[int]]:
+        """The pickle of a value, and the numbers of the buffers that lie beside it."""
+        places: list[int] = []
+
+        def take(buffer: pickle.PickleBuffer) -> bool:
+            raw = buffer.raw()
+            if raw.nbytes < self._threshold:
+                return True
+            places.append(self._place(raw))
+            return False
+
+        try:
+            data = pickle.dumps(value, 5, buffer_callback=take)
+            if b"__main__" not in data:
+                return data, places
+        except _REFUSALS:
+            pass  # cloudpickle's own refusal, which names the object, is the one to be seen
+        places.clear()
+        return self._definitions.dumps_by_name(value, take), places
+
+
+# --- functions --------------------------------------------------------------------------------------
+
+
+def encode_function(func: Callable[..., object], pickler: TaskPickler) -> tuple[bytes, list[int], bool]:
+    """A function as bytes, the buffers beside it, and whether one copy may serve many tasks.
+
+    Only plain functions without a closure, built-ins and classes may: whatever else is callable (methods, partials,
+    closures, objects) can carry state, which one task could change under the next.
+    """
+    data, places = pickler.dumps(func)
+    kind = type(func)
+    stateless = (
+        (kind is FunctionType and func.__closure__ is None)
+        or isinstance(func, type)
+        or (isinstance(func, BuiltinFunctionType) and isinstance(func.__self__, ModuleType | None))
+    )
+    return data, places, stateless
+
+
+class Definitions:
+    """Functions and classes of ``__main__``, to be installed in the ``__main__`` of workers.
+
+    They are collected by the pickles that mention them, and sent by value, with everything of ``__main__``
+    that they use in turn, before the first message that names them. The objects are kept until the call ends,
+    so that what is one function here stays one function there.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, object] = {}
+        self._new: dict[str, object] = {}
+
+    def note(self, value: object) -> bool:
+        """Remember a function or class if ``__main__`` holds it by name; returns whether it does."""
+        if not isinstance(value, FunctionType | type) or getattr(value, "__module__", None) != "__main__":
+            return False
+        name = value.__qualname__
+        if vars(sys.modules["__main__"]).get(name) is not value:
+            return False
+        if self._known.get(name) is not value:
+            self._known[name] = self._new[name] = value
+        return True
+
+    def dumps_by_name(self, value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+        """Pickle a value; what ``__main__`` holds by name goes by name and is noted, the rest by cloudpickle."""
+        from lightwork.workers._by_value import ByNamePickler
+
+        file = io.BytesIO()
+        ByNamePickler(file, self, take).dump(value)
+        return file.getvalue()
+
+    def take_new(self) -> bytes | None:
+        """The definitions noted since the last time, by value, as a run of pickles; None if there are none."""
+        if not self._new:
+            return None
+        from lightwork.workers._by_value import ByValuePickler
+
+        file = io.BytesIO()
+        pickler = ByValuePickler(file, self)
+        while self._new:
+            fresh, self._new = self._new, {}
+            pickler.dump(fresh)
+        pickler.dump(None)
+        return file.getvalue()
+
+
+def install_definitions(data: bytes | bytearray) -> None:
+    """Install what `Definitions.take_new` wrote in this process's ``__main__``."""
+    reader = pickle.Unpickler(io.BytesIO(data))
+    names = vars(sys.modules["__main__"])
+    while (found := reader.load()) is not None:
+        names.update(found)
+
+
+# --- results ----------------------------------------------------------------------------------------
+
+
+def encode_result(
+    value: object, lay: Callable[[Sequence[memoryview]], Sequence[int]], threshold: int
+) -> object:
+    """The result of one task as an entry of a reply.
+
+    Parameters
+    ----------
+    value : object
+        What the task returned.
+    lay : callable
+        Takes the big buffers of the result all at once and returns the numbers that the reader finds them by.
+    threshold : int
+        Bytes from which on a buffer, or the pickle itself, is laid apart.
+    """
+    if type(value) in ATOMS and not (type(value) in (bytes, str) and len(cast(str, value)) > threshold):
+        return value
+    buffers: list[memoryview] = []
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < threshold:
+            return True
+        buffers.append(raw)
+        return False
+
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=take)
+    except _REFUSALS:
+        import cloudpickle
+
+        buffers.clear()
+        data = cloudpickle.dumps(value, 5, buffer_callback=take)
+    if len(data) < threshold:
+        return (data, lay(buffers)) if buffers else (data,)
+    return (None, lay([memoryview(data), *buffers]))
+
+
+def decode_result(entry: object, fetch: Callable[[Sequence[int]], Sequence[Buffer]]) -> object:
+    """The result behind an entry; big buffers come from `fetch`, as memory of this process."""
+    if type(entry) is not tuple:
+        return entry
+    if len(entry) == 1:
+        return pickle.loads(entry[0])
+    data, places = entry
+    buffers = list(fetch(places))
+    if data is None:
+        data = buffers.pop(0)
+    return pickle.loads(data, buffers=buffers)

@@ -1,0 +1,281 @@
+"""The pool: every process that lightwork has started from this one, and who may use it now.
+
+There is one pool in a process, made when it is first needed, and ended at exit. A call borrows workers for
+itself alone (`lend`) and hands them back (`give_back`), or has them killed (`kill`) when it is aborted. Idle
+workers stay for the next call; they leave by themselves after some minutes, which costs that call a
+millisecond to fork others.
+
+A forked child of this process must not touch its parent's workers: it forgets the pool and makes its own.
+Calls from several threads share the pool; one lock guards its tables, and no user code runs under it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+from lightwork.errors import WorkerStartError
+from lightwork.workers import anonymous, launch
+from lightwork.workers.channel import Channel, pair
+from lightwork.workers.framing import Kind
+from lightwork.workers.page import Page
+from lightwork.workers.payload import pack, unpack
+
+__all__ = ["Ending", "Pool", "WorkerHandle", "lend_pool", "shutdown"]
+
+# How long to wait for what takes milliseconds unless the machine stands still.
+_PATIENCE = 30.0
+# An outbox keeps this much memory for the next results; more is given back when the call ends.
+_KEPT_OUTBOX = 64 << 20
+# Modules that the zygote loads before it forks if this process has them: each would take every worker long.
+_PRELOADED = ("numpy",)
+
+
+class Ending(NamedTuple):
+    """How a worker ended: its wait status, the most memory it had (bytes), its processor time (s)."""
+
+    status: int
+    peak_memory: int
+    seconds: float
+
+
+@dataclass(eq=False)
+class WorkerHandle:
+    """A worker as its parent sees it."""
+
+    number: int
+    channel: Channel
+    page: Page
+    outboxes: tuple[int, ...]
+    environment: dict[str, str] | None = None
+    segments: set[int] = field(default_factory=set)
+    """What this worker was last told: its environment, and the segments that it holds."""
+
+    def close(self) -> None:
+        """Let go of everything that this process holds of the worker."""
+        self.channel.close()
+        self.page.close()
+        for descriptor in self.outboxes:
+            os.close(descriptor)
+
+
+class Pool:
+    """The zygote and the workers of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control: Channel | None = None
+        self._zygote = 0
+        self._idle: list[WorkerHandle] = []
+        self._next = 0
+        self._endings: dict[int, Ending] = {}
+        self._pids: dict[int, int] = {}
+
+    # --- lending ---
+
+    def lend(self, count: int) -> list[WorkerHandle]:
+        """Workers for one call: idle ones first, new ones forked for the rest (they may be sent to at once)."""
+        with self._lock:
+            control = self._ensure_zygote()
+            workers: list[WorkerHandle] = []
+            while self._idle and len(workers) < count:
+                worker = self._idle.pop()
+                worker.channel.receive()
+                if worker.channel.ended:
+                    worker.close()
+                else:
+                    workers.append(worker)
+            while len(workers) < count:
+                workers.append(self._fork(control))
+            return workers
+
+    def give_back(self, workers: Iterable[WorkerHandle]) -> None:
+        """Workers that run nothing are idle from now on."""
+        workers = list(workers)
+        for worker in workers:
+            for descriptor in worker.outboxes:
+                if os.fstat(descriptor).st_size > _KEPT_OUTBOX:
+                    os.ftruncate(descriptor, 0)
+        with self._lock:
+            self._idle += workers
+
+    def kill(self, workers: Sequence[WorkerHandle]) -> None:
+        """End workers at once, whatever they run, with the processes that they started."""
+        with self._lock:
+            control = self._control
+            if control is not None:
+                for worker in workers:
+                    control.post(Kind.KILL, pack(worker.number))
+                for worker in workers:
+                    self._wait_for_ending(worker.number)
+                    self._endings.pop(worker.number, None)
+        for worker in workers:
+            worker.close()
+
+    def ending(self, worker: WorkerHandle) -> Ending | None:
+        """How a worker whose socket has closed ended; None if not even the zygote is there to tell."""
+        with self._lock:
+            self._wait_for_ending(worker.number)
+            return self._endings.pop(worker.number, None)
+
+    # --- the zygote ---
+
+    def _ensure_zygote(self) -> Channel:
+        control = self._control
+        if control is not None:
+            self._read_reports()
+            if not control.ended:
+                return control
+            self._forget_zygote()
+        ours, theirs = pair()
+        try:
+            self._zygote = launch.start_zygote(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._control = Channel(ours)
+        return self._control
+
+    def _fork(self, control: Channel) -> WorkerHandle:
+        ours, theirs = pair()
+        page = Page.create()
+        outboxes = (anonymous.create(0), anonymous.create(0))
+        number = self._next
+        self._next += 1
+        order = (number, tuple(name for name in _PRELOADED if name in sys.modules))
+        control.post(Kind.FORK, pack(order), (theirs.fileno(), page, *outboxes))
+        theirs.close()
+        handle = WorkerHandle(number, Channel(ours), Page(page), outboxes)
+        os.close(page)
+        return handle
+
+    def _read_reports(self) -> None:
+        control = self._control
+        assert control is not None
+        for kind, _, body in control.receive():
+            if kind == Kind.FORKED:
+                number, pid = cast("tuple[int, int]", unpack(body))
+                self._pids[number] = pid
+            elif kind == Kind.ENDED:
+                number, _, status, kilobytes, seconds = cast("tuple[int, int, int, int, float]", unpack(body))
+                self._pids.pop(number, None)
+                self._endings[number] = Ending(status, kilobytes * 1024, seconds)
+
+    def _wait_for_ending(self, number: int) -> None:
+        control = self._control
+        deadline = time.monotonic() + _PATIENCE
+        while control is not None and number not in self._endings and not control.ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WorkerStartError(
+                    f"the zygote (process {self._zygote}) did not answer for {_PATIENCE:.0f} s"
+                )
+            control.flush()
+            _wait(control, left)
+            self._read_reports()
+
+    def start_failure(self) -> WorkerStartError | None:
+        """Why there are no workers, if the zygote has ended by itself."""
+        with self._lock:
+            if self._control is None or not self._control.ended:
+                return None
+            status = self._forget_zygote()
+        return WorkerStartError(
+            f"the process that starts the workers ended unexpectedly ({_status_text(status)});"
+            " what it printed stands above"
+        )
+
+    def _forget_zygote(self) -> int | None:
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
+        for worker in self._idle:
+            worker.close()
+        self._idle.clear()
+        self._endings.clear()
+        self._pids.clear()
+        pid, self._zygote = self._zygote, 0
+        if not pid:
+            return None
+        try:
+            return os.waitpid(pid, 0)[1]
+        except ChildProcessError:
+            return None  # somebody else's `os.wait` has taken it
+
+    # --- the end ---
+
+    def shutdown(self) -> None:
+        """End all workers, idle ones by the front door, and the zygote; the next `lend` starts anew."""
+        with self._lock:
+            if self._control is None:
+                return
+            idle, self._idle = self._idle, []
+            for worker in idle:
+                worker.channel.post(Kind.STOP)
+            for worker in idle:
+                self._wait_for_ending(worker.number)
+                worker.close()
+            self._control.post(Kind.STOP)
+            self._forget_zygote()
+
+    def forget_inherited(self) -> None:
+        """In a forked child: close what was copied of the parent's pool, without a word to its workers."""
+        self._lock = threading.Lock()
+        self._zygote = 0
+        with contextlib.suppress(OSError):
+            self._forget_zygote()
+
+
+def _wait(control: Channel, seconds: float) -> None:
+    watch = select.poll()
+    watch.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.pending else 0))
+    watch.poll(seconds * 1000)
+
+
+def _status_text(status: int | None) -> str:
+    if status is None:
+        return "nobody knows how"
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+_pool: Pool | None = None
+_making = threading.Lock()
+
+
+def lend_pool() -> Pool:
+    """The pool of this process, made now if there is none yet."""
+    global _pool
+    if _pool is None:
+        with _making:
+            if _pool is None:
+                atexit.register(shutdown)
+                _pool = Pool()
+    return _pool
+
+
+def shutdown() -> None:
+    """End the workers and the zygote of this process; the next loop starts others."""
+    if _pool is not None:
+        _pool.shutdown()
+
+
+def _after_fork() -> None:
+    global _pool, _making
+    _making = threading.Lock()
+    pool, _pool = _pool, None
+    if pool is not None:
+        pool.forget_inherited()
+
+
+os.register_at_fork(after_in_child=_after_fork)

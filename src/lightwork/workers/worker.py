@@ -1,0 +1,261 @@
+"""The worker: takes tasks from its socket, runs them one after the other, sends back what they returned.
+
+A worker is forked from the zygote, so the first thing it does is to become different from its siblings:
+whatever holds entropy is seeded anew (two forks of one process draw equal numbers otherwise). Then it serves
+its socket until it is told to stop or the parent has gone. Nothing is shared with other workers.
+
+Before each task the worker claims it on the control page, before even its arguments are read, so that its
+parent knows whom to blame for its death. Arguments are made anew for each task from bytes, and so is any
+function that can carry state. Replies are queued and sent as the socket takes them; a worker that has tasks
+never waits for its parent to read.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from lightwork.errors import PicklingFailedError
+from lightwork.workers import anonymous, functions
+from lightwork.workers.channel import Channel
+from lightwork.workers.failures import describe
+from lightwork.workers.framing import Kind
+from lightwork.workers.page import open_once
+from lightwork.workers.payload import (
+    ATOMS,
+    INSIDE,
+    decode_arguments,
+    encode_result,
+    install_definitions,
+    pack,
+    unpack,
+)
+from lightwork.workers.segments import Outbox
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["RESULT_THRESHOLD", "main"]
+
+# Results below ride in the reply; a socket passes them faster than memory that must be mapped or copied apart
+# (measured; see DESIGN, "Results").
+RESULT_THRESHOLD = 1 << 18
+# Replies of short tasks are gathered this long before they are sent.
+_FLUSH_AFTER = 0.005
+# An idle worker leaves by itself after this long; the next call forks another in a millisecond.
+_IDLE_SECONDS = 300.0
+
+_Callable = Callable[..., object]
+# These need no thought on their way back: immutable, of one exact type, and small.
+_SMALL = ATOMS - {str, bytes}
+
+
+@dataclass(slots=True)
+class _Function:
+    """A function of the call: its bytes, and the one copy that serves all tasks, if one may."""
+
+    data: bytes
+    places: list[int]
+    ready: _Callable | None = None
+
+
+class Worker:
+    """The state of a worker between frames."""
+
+    def __init__(self, number: int, sock: int, page: int, outboxes: Sequence[int]) -> None:
+        self.number = number
+        self._channel = Channel(socket.socket(fileno=sock), takes_descriptors=True)
+        self._page = open_once(page)
+        self._outbox = Outbox(outboxes)
+        self._frames: deque[tuple[int, int, bytes | bytearray]] = deque()
+        self._call = 0
+        self._read_only = False
+        self._functions: dict[int, _Function] = {}
+        self._segments: dict[int, tuple[int, int]] = {}
+        self._watch = select.poll()
+        self._watch.register(self._channel.fileno(), select.POLLIN)
+
+    def serve(self) -> None:
+        """Take frames until told to stop, until the parent has gone, or until nothing has come for long."""
+        obey = {
+            Kind.CALL: self._begin_call,
+            Kind.FUNCTION: self._take_function,
+            Kind.DEFINE: install_definitions,
+            Kind.SEGMENT: self._take_segment,
+            Kind.FORGET: self._forget_segments,
+            Kind.TASKS: self._run,
+        }
+        while True:
+            while not self._frames:
+                if not self._receive(_IDLE_SECONDS):
+                    return
+            kind, _, body = self._frames.popleft()
+            if kind == Kind.STOP:
+                return
+            obey[Kind(kind)](body)
+
+    def _receive(self, seconds: float) -> bool:
+        """Wait for a frame, sending meanwhile what is queued; False when none will come."""
+        while True:
+            frames = self._channel.receive()
+            for kind, _, body in frames:
+                if kind == Kind.FREED:
+                    self._outbox.freed(cast(int, unpack(body)))
+                else:
+                    self._frames.append((kind, 0, body))
+            if frames:
+                return True
+            if self._channel.ended:
+                return False
+            out = select.POLLOUT if self._channel.pending else 0
+            self._watch.modify(self._channel.fileno(), select.POLLIN | out)
+            if not self._watch.poll(seconds * 1000) and not out:
+                return False
+            self._channel.flush()
+
+    # --- what a call brings ---
+
+    def _begin_call(self, body: bytes | bytearray) -> None:
+        call = cast("dict[str, object]", unpack(body))
+        self._call = cast(int, call["call"])
+        self._read_only = cast(bool, call["read_only"])
+        self._functions.clear()
+        sys.path[:] = cast("list[str]", call["path"])
+        sys.argv[:] = cast("list[str]", call["argv"])
+        os.chdir(cast(str, call["folder"]))
+        environment = cast("dict[str, str] | None", call["environment"])
+        if environment is not None:
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment)
+
+    def _take_function(self, body: bytes | bytearray) -> None:
+        number, data, places, stateless = cast("tuple[int, bytes, list[int], bool]", unpack(body))
+        known = self._functions[number] = _Function(data, places)
+        if stateless:
+            try:
+                known.ready = self._load(data, places)
+            except Exception:
+                return  # each task that uses it loads it again, and reports the error as its own
+
+    def _take_segment(self, body: bytes | bytearray) -> None:
+        number, size = cast("tuple[int, int]", unpack(body))
+        (descriptor,) = self._channel.take_descriptors(1)
+        self._segments[number] = descriptor, size
+
+    def _forget_segments(self, body: bytes | bytearray) -> None:
+        for number in cast("list[int]", unpack(body)):
+            os.close(self._segments.pop(number)[0])
+
+    def _fetch(self, number: int) -> Buffer:
+        descriptor, size = self._segments[number]
+        return anonymous.private_map(descriptor, size, writable=not self._read_only)
+
+    def _load(self, data: bytes, places: list[int]) -> _Callable:
+        return cast(_Callable, pickle.loads(data, buffers=[self._fetch(place) for place in places]))
+
+    # --- tasks ---
+
+    def _run(self, body: bytes | bytearray) -> None:
+        call, first, numbers, entries = cast("tuple[int, int, int | list[int], list[object]]", unpack(body))
+        claim = self._page.words
+        results: list[object] = []
+        failures: list[tuple[int, object]] = []
+        several = None if type(numbers) is int else cast("list[int]", numbers)
+        fixed = None if several or numbers == INSIDE else self._functions[cast(int, numbers)].ready
+        begun = time.perf_counter()
+        for index, entry in enumerate(entries, first):
+            claim[0] = index + 1
+            try:
+                func = fixed
+                if func is None:
+                    func = self._function(several[index - first] if several else cast(int, numbers))
+                if type(entry) is tuple:
+                    value = func(*entry)
+                else:
+                    args, kwargs = decode_arguments(entry, self._fetch)
+                    value = func(*args, **kwargs)
+                    del args, kwargs
+                results.append(value if type(value) in _SMALL else self._encode(value))
+                del value
+            except BaseException as error:  # whatever a task raises is its caller's to handle
+                results.append(None)
+                failures.append((index, describe(error)))
+        seconds = time.perf_counter() - begun
+        _flush_streams()
+        self._outbox.close_reply()
+        self._channel.post(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
+        claim[0] = 0
+
+    def _function(self, number: int) -> _Callable:
+        """The function of a task; made anew where it can carry state from one task to the next."""
+        if number == INSIDE:
+            return _call
+        known = self._functions[number]
+        return known.ready or self._load(known.data, known.places)
+
+    def _encode(self, value: object) -> object:
+        try:
+            return encode_result(value, self._lay, RESULT_THRESHOLD)
+        except Exception as error:
+            raise PicklingFailedError(
+                f"the result, of type {type(value).__name__}, cannot be pickled and so cannot leave its worker"
+                f" ({type(error).__name__}: {error}); return something that can"
+            ) from error
+
+    def _lay(self, buffers: Sequence[memoryview]) -> list[int]:
+        while self._outbox.must_wait:
+            if not self._receive(_IDLE_SECONDS) and self._channel.ended:
+                raise SystemExit  # the parent has gone: nobody waits for this result
+        return self._outbox.lay(buffers)
+
+
+def _call(func: _Callable, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    """Runs a function that came inside its task."""
+    return func(*args, **kwargs)
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            continue  # a task closed or replaced the stream; that is its right
+
+
+def _become_different() -> None:
+    """Seed anew whatever holds entropy that the fork has copied.
+
+    The `random` module does so by itself (it registers for the fork); NumPy's global state does not.
+    """
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def main(number: int, sock: int, page: int, *outboxes: int) -> None:
+    """Be a worker, from the fork to a normal end of the interpreter.
+
+    Parameters
+    ----------
+    number : int
+        The worker's number in its pool.
+    sock, page : int
+        Descriptors of the socket to the parent and of the control page.
+    *outboxes : int
+        Descriptors of the memories for big results.
+    """
+    functions.enter_worker()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _become_different()
+    worker = Worker(number, sock, page, outboxes)
+    worker.serve()

@@ -1,0 +1,192 @@
+"""The zygote: a small, single-threaded process that forks workers on demand.
+
+Forking the user's own process is unsafe once it has threads (BLAS, OpenMP, its own), and starting an
+interpreter for each worker takes long. So one clean interpreter is started once and forks: a worker is there
+in about a millisecond, with what the zygote has loaded already. The program below knows three things:
+
+- a FORK frame carries a worker's number and its four descriptors (socket, page, two outboxes), which only the
+  fork keeps;
+- a KILL frame names a worker, which is killed with its whole process group;
+- each worker that ended is told as ENDED, with its wait status and resource use, after its group was killed.
+
+When its parent has gone (end-of-file on the control socket, the one sign that cannot be missed or faked), the
+zygote kills all groups and leaves. When the zygote itself is killed, the kernel kills the workers
+(PR_SET_PDEATHSIG, where there is such a thing): nothing of ours outlives the program that it was started for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import cast
+
+from lightwork.workers.channel import Channel
+from lightwork.workers.framing import Kind
+from lightwork.workers.payload import pack, unpack
+
+__all__ = ["Order", "main"]
+
+Order = tuple[int, tuple[str, ...]]
+"""What FORK says: the worker's number, and modules to have loaded before it is forked."""
+
+_LIBRARY_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+class _Stop(Exception):  # noqa: N818 - what happens, not what went wrong
+    """The parent has gone, or asked for the end."""
+
+
+class Zygote:
+    """The state of the zygote: its control channel and its living workers."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = Channel(control, takes_descriptors=True)
+        self._wake_read, wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        wake_write.setblocking(False)
+        self._wake_write = wake_write
+        self._numbers: dict[int, int] = {}
+        self._end_with_us = _parent_death_signal()
+
+    def run(self) -> tuple[int, tuple[int, ...]] | None:
+        """Serve until the parent has gone; in a forked worker, return its number and descriptors."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
+        watch = select.poll()
+        watch.register(self._control.fileno(), select.POLLIN)
+        watch.register(self._wake_read, select.POLLIN)
+        try:
+            while True:
+                self._reap()
+                for kind, rides, body in self._control.receive():
+                    worker = self._obey(kind, self._control.take_descriptors(rides), body)
+                    if worker is not None:
+                        return worker
+                if self._control.ended:
+                    raise _Stop
+                self._reap()
+                out = select.POLLOUT if self._control.pending else 0
+                watch.modify(self._control.fileno(), select.POLLIN | out)
+                watch.poll()
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_read.recv(4096)
+                self._control.flush()
+        except _Stop:
+            self._end_all()
+            return None
+
+    def _obey(
+        self, kind: int, descriptors: tuple[int, ...], body: bytes | bytearray
+    ) -> tuple[int, tuple[int, ...]] | None:
+        if kind == Kind.STOP:
+            raise _Stop
+        if kind == Kind.KILL:
+            number = unpack(body)
+            for pid in [pid for pid, known in self._numbers.items() if known == number]:
+                _kill_group(pid)
+            return None
+        number, modules = cast(Order, unpack(body))
+        for module in modules:
+            _load_single_threaded(module)
+        return self._fork(number, descriptors)
+
+    def _fork(self, number: int, descriptors: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
+        us = os.getpid()
+        pid = os.fork()
+        if pid:
+            # On both sides, so that neither a kill nor the worker's first child comes before its group.
+            with contextlib.suppress(PermissionError, ProcessLookupError):
+                os.setpgid(pid, pid)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._numbers[pid] = number
+            self._control.post(Kind.FORKED, pack((number, pid)))
+            return None
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._end_with_us()
+        if os.getppid() != us:
+            os._exit(1)  # the zygote was gone before the kernel knew whose death to watch for
+        self._control.close()
+        self._wake_read.close()
+        self._wake_write.close()
+        return number, descriptors
+
+    def _reap(self) -> None:
+        while self._numbers:
+            # Look first and reap after the group was killed: until then the number cannot be another's.
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            if found.si_pid in self._numbers:
+                _kill_group(found.si_pid)
+            pid, status, usage = os.wait4(found.si_pid, 0)
+            number = self._numbers.pop(pid, None)
+            if number is not None:
+                report = (number, pid, status, usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
+                self._control.post(Kind.ENDED, pack(report))
+
+    def _end_all(self) -> None:
+        for pid in self._numbers:
+            _kill_group(pid)
+        for pid in self._numbers:
+            os.waitpid(pid, 0)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _load_single_threaded(module: str) -> None:
+    """Import a module with its native libraries told to start no threads, so that forking stays safe."""
+    if module in sys.modules:
+        return
+    kept = {name: os.environ.get(name) for name in _LIBRARY_THREADS}
+    os.environ.update(dict.fromkeys(_LIBRARY_THREADS, "1"))
+    try:
+        __import__(module)
+    except ImportError:
+        return  # the worker will meet the same error where it says more: in the task that needs the module
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _parent_death_signal() -> Callable[[], object]:
+    """What a fork calls to be killed by the kernel when the zygote dies; nothing where there is no such thing."""
+    if sys.platform != "linux":
+        return lambda: None
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG, see prctl(2)
+
+
+def main(control: int, path: list[str]) -> None:
+    """The program of the zygote process; in a worker it goes on as the worker's.
+
+    Parameters
+    ----------
+    control : int
+        The descriptor of the socket to the parent.
+    path : list of str
+        The parent's ``sys.path``.
+    """
+    sys.path[:] = path
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = Zygote(socket.socket(fileno=control)).run()
+    if worker is not None:
+        from lightwork.workers import worker as program
+
+        number, descriptors = worker
+        program.main(number, *descriptors)

@@ -1,0 +1,67 @@
+"""Anonymous memory: private where promised, nameless always."""
+
+import os
+import sys
+
+import pytest
+
+from lightwork.workers import anonymous
+
+
+@pytest.fixture(params=["memfd", "unlinked"])
+def memory(request, monkeypatch):
+    if request.param == "unlinked":
+        monkeypatch.setattr(anonymous, "_open", anonymous._open_unlinked)
+    descriptor = anonymous.create(8192)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_it_is_zeroed_and_has_the_size_asked_for(memory):
+    assert os.fstat(memory).st_size == 8192
+    assert os.pread(memory, 10, 0) == bytes(10)
+
+
+def test_a_private_map_sees_what_was_written_and_keeps_its_own_writes(memory):
+    anonymous.write_all(memory, memoryview(b"hello"))
+    with anonymous.private_map(memory, 8192) as first, anonymous.private_map(memory, 8192) as second:
+        first[:5] = b"HELLO"
+        assert second[:5] == b"hello"
+    assert os.pread(memory, 5, 0) == b"hello"
+
+
+def test_a_read_only_map_refuses_writes(memory):
+    with anonymous.private_map(memory, 8192, writable=False) as view, pytest.raises(TypeError):
+        view[0] = 1
+
+
+def test_reading_beyond_the_end_is_noticed(memory):
+    with pytest.raises(EOFError, match="ends 8 bytes early"):
+        anonymous.read_all(memory, memoryview(bytearray(16)), 8184)
+
+
+def test_it_is_not_inherited_by_programs(memory):
+    assert not os.get_inheritable(memory)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc and /dev/shm")
+def test_no_name_stays(memory):
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith("lightwork")]
+
+
+def test_where_memfd_is_refused_there_is_another_way(monkeypatch):
+    def refuse(*_):
+        raise PermissionError("seccomp")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    descriptor = anonymous.create(10)
+    assert os.fstat(descriptor).st_size == 10
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 20) + 1])
+def test_fresh_memory_is_zeroed_writable_and_of_its_size(size):
+    memory = anonymous.fresh(size)
+    view = memoryview(memory)
+    assert (view.nbytes, view.readonly) == (size, False)
+    assert bytes(view) == bytes(size)

@@ -1,0 +1,119 @@
+"""Segments hold one copy for many tasks and notice when that copy is no longer true; outboxes take turns."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lightwork.errors import ArrayChangedError
+from lightwork.workers import anonymous
+from lightwork.workers.segments import Outbox, Segments, read_outbox
+
+
+@pytest.fixture
+def segments():
+    made = Segments()
+    yield made
+    made.close()
+
+
+def _view(array):
+    return memoryview(array).cast("B")
+
+
+def test_the_same_memory_is_laid_once_also_through_new_views(segments):
+    array = np.arange(1000.0)
+    assert segments.place(_view(array)) == segments.place(_view(array[:]))
+    assert segments.place(_view(array[1:])) != segments.place(_view(array))
+    assert segments.count == 2
+
+
+def test_equal_arrays_at_different_places_are_two(segments):
+    assert segments.place(_view(np.zeros(1000))) != segments.place(_view(np.zeros(1000)))
+
+
+def test_a_segment_lives_as_long_as_a_task_in_flight_needs_it(segments):
+    number = segments.place(_view(np.ones(1000)))
+    first, second = segments.take([number]), segments.take([number])
+    segments.give_back(first)
+    assert segments.drop_idle() == []
+    segments.give_back(second)
+    assert segments.drop_idle() == [number]
+    assert segments.count == 0
+
+
+def test_an_array_that_changed_while_tasks_shared_it_is_noticed(segments):
+    array = np.ones(1000)
+    number = segments.place(_view(array))
+    for _ in range(2):
+        segments.give_back(segments.take([number]))
+    array[500] = 2
+    with pytest.raises(ArrayChangedError, match="give each task an array of its own"):
+        segments.drop_idle()
+    assert segments.count == 0
+
+
+def test_an_array_of_one_task_may_change_after_it_was_sent(segments):
+    array = np.ones(1000)
+    segments.give_back(segments.take([segments.place(_view(array))]))
+    array[500] = 2
+    assert len(segments.drop_idle()) == 1
+
+
+def test_without_numpy_the_exporting_object_stands_for_its_memory():
+    code = """
+import sys
+from lightwork.workers.segments import Segments
+assert "numpy" not in sys.modules
+segments = Segments()
+data, other = bytearray(1000), bytearray(1000)
+assert segments.place(memoryview(data)) == segments.place(memoryview(data))
+assert segments.place(memoryview(data)) != segments.place(memoryview(other))
+segments.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def boxes():
+    made = [anonymous.create(0), anonymous.create(0)]
+    yield made
+    for descriptor in made:
+        os.close(descriptor)
+
+
+def test_buffers_come_out_of_an_outbox_as_they_went_in(boxes):
+    outbox = Outbox(boxes)
+    first = outbox.lay([memoryview(b"abc"), memoryview(bytes(100_000))])
+    second = outbox.lay([memoryview(b"second result of one reply")])
+    assert outbox.close_reply() == first[0] == second[0]
+    assert [bytes(buffer) for buffer in read_outbox(boxes, first)] == [b"abc", bytes(100_000)]
+    assert [bytes(buffer) for buffer in read_outbox(boxes, second)] == [b"second result of one reply"]
+    assert all(offset % 64 == 0 for offset in [*first[1::2], *second[1::2]])
+
+
+def test_a_third_reply_waits_until_a_box_is_emptied(boxes):
+    outbox = Outbox(boxes)
+    used = []
+    for _ in range(2):
+        assert not outbox.must_wait
+        outbox.lay([memoryview(b"x")])
+        used.append(outbox.close_reply())
+    assert sorted(used) == [0, 1]
+    assert outbox.must_wait
+    outbox.freed(used[0])
+    assert not outbox.must_wait
+    assert outbox.lay([memoryview(b"y")])[0] == used[0]
+
+
+def test_what_was_read_does_not_change_when_the_box_is_filled_again(boxes):
+    outbox = Outbox(boxes)
+    places = outbox.lay([memoryview(b"first " * 50_000)])
+    (kept,) = read_outbox(boxes, places)
+    outbox.freed(outbox.close_reply())
+    for _ in range(2):
+        outbox.lay([memoryview(b"second" * 50_000)])
+        outbox.freed(outbox.close_reply())
+    assert bytes(kept) == b"first " * 50_000
