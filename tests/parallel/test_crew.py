@@ -1,0 +1,329 @@
+"""The process crew against real workers: what one task does, no other sees; who dies is named."""
+
+import math
+import os
+import random
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lightwork.errors import ArrayChangedError, PicklingFailedError, RemoteTraceback, WorkerDied
+from lightwork.parallel.backends.base import CrewOptions, Died, Done, TaskNotSent, Up
+from lightwork.parallel.backends.processes import lend
+
+
+@pytest.fixture
+def crew():
+    made = lend(2, CrewOptions(max_nbytes=1000))
+    yield made
+    made.abort()
+
+
+def collect(crew, count):
+    """The events until `count` spans are answered or lost."""
+    events = []
+    while sum(type(event) is not Up for event in events) < count:
+        events += crew.wait(30)
+    return events
+
+
+def run(crew, func, *argument_tuples):
+    """Results of one call after the other on the first worker, each in a span of its own."""
+    worker = crew.workers[0]
+    for index, args in enumerate(argument_tuples):
+        crew.send(worker, index, [(func, args, {})])
+    results = {}
+    for event in collect(crew, len(argument_tuples)):
+        assert event.failures is None, event.failures
+        results[event.first] = event.results[0]
+    return [results[index] for index in range(len(argument_tuples))]
+
+
+def test_spans_are_answered_by_the_worker_that_got_them(crew):
+    first, second = crew.workers
+    crew.send(first, 0, [(math.sqrt, (4,), {}), (divmod, (7, 2), {})])
+    crew.send(second, 2, [(int, ("11",), {"base": 2})])
+    events = {event.first: event for event in collect(crew, 2)}
+    assert (events[0].worker, events[0].results) == (first, [2.0, (3, 1)])
+    assert (events[2].worker, events[2].results) == (second, [3])
+
+
+def draw(_):
+    return random.random(), np.random.rand(), os.urandom(4)
+
+
+def test_two_workers_never_draw_equal_random_numbers(crew):
+    for index, worker in enumerate(crew.workers):
+        crew.send(worker, index, [(draw, (index,), {})])
+    draws = [event.results[0] for event in collect(crew, 2)]
+    assert len({value for drawn in draws for value in drawn}) == 6
+
+
+def write_into(array):
+    before = array[0]
+    array[0] = 99
+    return before
+
+
+def test_a_task_never_sees_what_another_wrote_into_a_shared_array(crew):
+    array = np.arange(1.0, 1001.0)
+    small = np.ones(3)
+    assert run(crew, write_into, *[(array,)] * 5, *[(small,)] * 5) == [1.0] * 10
+    assert array[0] == 1.0
+
+
+def test_nor_within_one_span(crew):
+    array, numbers = np.ones(1000), [1]
+    worker = crew.workers[0]
+    crew.send(worker, 0, [(write_into, (array,), {})] * 3 + [(write_into, (numbers,), {})] * 3)
+    (event,) = collect(crew, 1)
+    assert event.results == [1.0] * 3 + [1] * 3
+
+
+class Counter:
+    def __init__(self):
+        self.count = 0
+
+    def add(self, n):
+        self.count += n
+        return self.count
+
+
+def test_nor_through_the_object_of_a_method(crew):
+    counter = Counter()
+    assert run(crew, counter.add, *[(1,)] * 4) == [1] * 4
+    assert counter.count == 0
+
+
+def test_nor_through_a_closure_or_its_big_array(crew):
+    seen, array = [], np.zeros(1000)
+
+    def look(n):
+        seen.append(n)
+        array[0] += 1
+        return len(seen), array[0]
+
+    assert run(crew, look, *[(n,) for n in range(4)]) == [(1, 1.0)] * 4
+    assert (seen, array[0]) == ([], 0.0)
+
+
+def test_many_different_functions_travel_with_their_tasks(crew):
+    worker = crew.workers[0]
+    for index in range(100):
+        crew.send(worker, index, [((lambda x, k=index: x + k), (index,), {})])
+    events = collect(crew, 100)
+    assert [event.results[0] for event in events] == [2 * index for index in range(100)]
+
+
+def test_big_results_come_back_as_ordinary_writable_memory(crew):
+    results = run(crew, np.full, *[(200_000, float(n)) for n in range(8)])
+    for n, array in enumerate(results):
+        assert (array[0], array[-1], array.flags.writeable) == (n, n, True)
+        array[:] = -1
+    crew.release()
+    assert all((array == -1).all() for array in results)
+
+
+def test_a_span_of_many_big_results_fits_in_one_reply(crew):
+    crew.send(crew.workers[0], 0, [(np.full, (100_000, float(n)), {}) for n in range(6)])
+    (event,) = collect(crew, 1)
+    assert [array[-1] for array in event.results] == list(range(6))
+
+
+def test_ten_megabytes_cross_in_both_directions_without_dead_lock():
+    crew = lend(2, CrewOptions(max_nbytes=None))
+    data = bytearray(os.urandom(10 << 20))
+    for index in range(6):
+        crew.send(crew.workers[index % 2], index, [(bytes, (data,), {})])
+    assert all(event.results == [bytes(data)] for event in collect(crew, 6))
+    crew.release()
+
+
+def test_without_a_threshold_and_with_read_only_maps():
+    crew = lend(1, CrewOptions(max_nbytes=1000, mmap_mode="r"))
+    crew.send(crew.workers[0], 0, [(_writable, (np.ones(1000),), {})])
+    (event,) = collect(crew, 1)
+    assert event.results == [False]
+    crew.release()
+
+
+def _writable(array):
+    return array.flags.writeable
+
+
+def test_an_array_that_changes_while_its_tasks_are_sent_is_an_error(crew):
+    buffer = np.zeros(1000)
+    for index in range(3):
+        buffer[:] = index
+        crew.send(crew.workers[0], index, [(np.sum, (buffer,), {})])
+    collect(crew, 3)
+    with pytest.raises(ArrayChangedError):
+        crew.release()
+
+
+def test_each_task_may_bring_its_own_array_in_bounded_memory(crew):
+    descriptors = []
+    for index in range(20):
+        crew.send(crew.workers[0], index, [(np.sum, (np.full(10_000, float(index)),), {})])
+        (event,) = collect(crew, 1)
+        assert event.results == [10_000.0 * index]
+        descriptors.append(len(os.listdir("/proc/self/fd")))
+    assert descriptors[-1] <= descriptors[2]
+
+
+# --- errors ---
+
+
+def fail(kind):
+    raise kind
+
+
+def test_a_task_that_fails_tells_its_number_and_traceback_and_the_others_go_on(crew):
+    crew.send(crew.workers[0], 5, [(len, ("ab",), {}), (fail, (ValueError("no"),), {}), (len, ("abc",), {})])
+    (event,) = collect(crew, 1)
+    assert event.results == [2, None, 3]
+    error = event.failures[6]
+    assert (type(error), error.args) == (ValueError, ("no",))
+    assert isinstance(error.__cause__, RemoteTraceback)
+    assert "in fail" in str(error.__cause__)
+    assert "task 6 of the loop: fail(ValueError('no'))" in error.__notes__[0]
+
+
+def test_the_argument_that_cannot_be_pickled_is_named(crew):
+    with pytest.raises(TaskNotSent) as caught:
+        crew.send(crew.workers[0], 3, [(len, ("a",), {}), (print, (1, threading.Lock()), {})])
+    assert caught.value.index == 4
+    assert isinstance(caught.value.error, PicklingFailedError)
+    assert "argument 1 cannot be pickled" in str(caught.value.error)
+    crew.send(crew.workers[0], 3, [(len, ("a",), {})])
+    assert collect(crew, 1)[0].results == [1]
+
+
+def test_a_result_that_cannot_be_pickled_fails_its_own_task(crew):
+    crew.send(crew.workers[0], 0, [(len, ("a",), {}), (threading.Lock, (), {})])
+    (event,) = collect(crew, 1)
+    assert event.results == [1, None]
+    assert isinstance(event.failures[1], PicklingFailedError)
+    assert "lock" in str(event.failures[1])
+
+
+# --- death ---
+
+
+def kill_self(how):
+    os.kill(os.getpid(), how)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_a_death_names_the_task_and_the_signal(crew, how):
+    worker = crew.workers[0]
+    crew.send(worker, 0, [(len, ("a",), {}), (kill_self, (int(how),), {}), (len, ("b",), {})])
+    died, up = collect(crew, 1)
+    assert (type(died), died.worker, died.claimed) == (Died, worker, 1)
+    assert isinstance(died.error, WorkerDied)
+    assert (died.error.index, died.error.signal) == (1, how)
+    assert how.name in str(died.error)
+    assert f"task 1: kill_self({int(how)})" in str(died.error)
+    crew.send(up.worker, 0, [(len, ("again",), {})])
+    assert collect(crew, 1)[0].results == [5]
+
+
+def test_an_exit_names_its_code(crew):
+    crew.send(crew.workers[0], 0, [(os._exit, (7,), {})])
+    died, _ = collect(crew, 1)
+    assert died.claimed == 0
+    assert "exit code 7" in str(died.error)
+
+
+class KillsItsReader:
+    def __reduce__(self):
+        return kill_self, (int(signal.SIGKILL),)
+
+
+def test_a_death_while_arguments_are_read_is_blamed_on_their_task(crew):
+    crew.send(crew.workers[0], 0, [(len, ("a",), {}), (len, (KillsItsReader(),), {})])
+    died, _ = collect(crew, 1)
+    assert died.claimed == 1
+
+
+def test_a_death_between_tasks_blames_nobody(crew):
+    worker = crew.workers[0]
+    (pid,) = run(crew, os.getpid, ())
+    os.kill(pid, signal.SIGKILL)
+    events = collect(crew, 1)
+    assert (events[0].worker, events[0].claimed) == (worker, None)
+    crew.send(events[1].worker, 0, [(len, ("a",), {})])
+    assert collect(crew, 1)[0].results == [1]
+
+
+def start_child_and_die():
+    if os.fork() == 0:
+        signal.pause()
+    os._exit(3)
+
+
+def test_the_children_of_a_dead_worker_end_with_it(crew):
+    crew.send(crew.workers[0], 0, [(start_child_and_die, (), {})])
+    died, _ = collect(crew, 1)
+    assert died.claimed == 0  # and the leak fixture finds no process
+
+
+def test_abort_ends_what_runs_at_once_and_the_next_call_is_clean():
+    crew = lend(2, CrewOptions())
+    for index, worker in enumerate(crew.workers):
+        crew.send(worker, index, [(time.sleep, (60,), {})])
+    began = time.monotonic()
+    crew.abort()
+    assert time.monotonic() - began < 5
+    again = lend(2, CrewOptions())
+    again.send(again.workers[0], 0, [(len, ("abc",), {})])
+    assert collect(again, 1)[0].results == [3]
+    again.release()
+    again.release()
+
+
+def test_idle_workers_serve_the_next_call():
+    pids = []
+    for _ in range(3):
+        crew = lend(1, CrewOptions())
+        pids += run(crew, os.getpid, ())
+        crew.release()
+    assert len(set(pids)) == 1
+
+
+def where():
+    return os.getcwd(), os.environ.get("LIGHTWORK_TEST_VARIABLE")
+
+
+def test_folder_and_environment_of_the_call_hold(tmp_path, monkeypatch):
+    for value in ("one", "two", None):
+        folder = tmp_path / str(value)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        if value is None:
+            monkeypatch.delenv("LIGHTWORK_TEST_VARIABLE")
+        else:
+            monkeypatch.setenv("LIGHTWORK_TEST_VARIABLE", value)
+        crew = lend(1, CrewOptions())
+        assert run(crew, where, ()) == [(str(folder), value)]
+        crew.release()
+
+
+def threads():
+    return os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]
+
+
+def test_native_threads_are_limited(monkeypatch):
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    crew = lend(1, CrewOptions(inner_max_num_threads=3))
+    assert run(crew, threads, ()) == [("3", "3")]
+    crew.release()
+
+
+def test_waiting_without_anything_to_come_ends_in_time(crew):
+    assert crew.wait(0.01) == []
+    assert isinstance(Done(0, 0, [], None, 0.0), tuple)

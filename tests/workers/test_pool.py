@@ -1,0 +1,193 @@
+"""The pool owns its processes: they end with it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from lightwork.errors import WorkerStartError
+from lightwork.workers import launch, pool
+from lightwork.workers.framing import Kind
+
+PROLOGUE = """
+import os, signal, sys, time
+from lightwork.parallel.backends.base import CrewOptions
+from lightwork.parallel.backends.processes import lend
+def pids(crew):
+    for index, worker in enumerate(crew.workers):
+        crew.send(worker, index, [(os.getpid, (), {})])
+    found = []
+    while len(found) < len(crew.workers):
+        found += [event.results[0] for event in crew.wait(30)]
+    return found
+"""
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until_gone(found, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while any(alive(pid) for pid in found):
+        assert time.monotonic() < deadline, f"still there: {[pid for pid in found if alive(pid)]}"
+        time.sleep(0.01)  # there is no event for the end of somebody else's child
+
+
+def run_script(code, *, wait=True):
+    program = subprocess.Popen([sys.executable, "-c", PROLOGUE + code], stdout=subprocess.PIPE, text=True)
+    if wait:
+        out, _ = program.communicate(timeout=60)
+        assert program.returncode == 0
+        return out
+    return program
+
+
+BUSY = """
+crew = lend(2, CrewOptions())
+found = pids(crew)
+parents = {int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1]) for pid in found}
+for index, worker in enumerate(crew.workers):
+    crew.send(worker, index, [(time.sleep, (60,), {})])
+print(*found, *parents, flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_and_zygote_end_when_their_parent_is_killed(how):
+    program = run_script(BUSY + "time.sleep(60)", wait=False)
+    found = [int(word) for word in program.stdout.readline().split()]
+    assert len(found) == 3
+    assert all(alive(pid) for pid in found)
+    program.send_signal(how)
+    program.wait(10)
+    program.stdout.close()
+    wait_until_gone(found)
+
+
+def test_workers_end_when_the_zygote_is_killed_and_the_next_call_has_others():
+    out = run_script(
+        BUSY
+        + textwrap.dedent("""
+    zygote, = parents
+    os.kill(zygote, signal.SIGKILL)
+    try:
+        while True:
+            crew.wait(30)
+    except Exception as error:
+        print(type(error).__name__)
+    crew.abort()
+    crew = lend(2, CrewOptions())
+    print(len(set(pids(crew)) - set(found)))
+    crew.release()
+    """)
+    ).split()
+    assert out[3:] == ["WorkerStartError", "2"]
+    wait_until_gone(map(int, out[:3]))
+
+
+def test_everything_ends_with_the_program_and_idle_workers_leave_by_the_front_door(tmp_path):
+    out = run_script(
+        textwrap.dedent(f"""
+    def register(path):
+        import atexit
+        atexit.register(lambda: open(path, "a").write("left\\n"))
+    crew = lend(2, CrewOptions())
+    found = pids(crew)
+    for index, worker in enumerate(crew.workers):
+        crew.send(worker, index, [(register, ({str(tmp_path / "log")!r},), {{}})])
+    done = 0
+    while done < 2:
+        done += len(crew.wait(30))
+    crew.release()
+    print(*found)
+    """)
+    )
+    wait_until_gone(map(int, out.split()))
+    assert (tmp_path / "log").read_text() == "left\n" * 2
+
+
+def test_a_forked_child_has_a_pool_of_its_own():
+    out = run_script(
+        textwrap.dedent("""
+    crew = lend(1, CrewOptions())
+    ours = pids(crew)
+    child = os.fork()
+    if child == 0:
+        other = lend(1, CrewOptions())
+        theirs = pids(other)
+        other.release()
+        print(len(set(theirs) & set(ours)), flush=True)
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert pids(crew) == ours
+    crew.release()
+    print("still mine")
+    """)
+    )
+    assert out.split("\n")[:2] == ["0", "still mine"]
+
+
+def test_a_pool_started_in_a_thread_that_ended_goes_on(monkeypatch):
+    lent = []
+    thread = threading.Thread(target=lambda: lent.extend(pool.lend_pool().lend(1)))
+    thread.start()
+    thread.join()
+    (worker,) = lent
+    time.sleep(0.05)  # PR_SET_PDEATHSIG would strike here, were it tied to the thread that started the zygote
+    worker.channel.receive()
+    assert not worker.channel.ended
+    pool.lend_pool().give_back(lent)
+
+
+def test_a_zygote_that_cannot_start_is_told(monkeypatch, capfd):
+    monkeypatch.setattr(launch, "interpreter_flags", lambda: ["-c", "raise SystemExit(5)"])
+    mine = pool.Pool()
+    (worker,) = mine.lend(1)
+    assert mine.ending(worker) is None
+    failure = mine.start_failure()
+    assert isinstance(failure, WorkerStartError)
+    assert "exit code 5" in str(failure)
+    worker.close()
+    mine.shutdown()
+
+
+def test_the_zygote_leaves_no_zombie_and_shutdown_can_be_repeated():
+    mine = pool.Pool()
+    mine.give_back(mine.lend(2))
+    mine.shutdown()
+    mine.shutdown()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_worker_that_left_by_itself_is_replaced():
+    mine = pool.Pool()
+    (worker,) = mine.lend(1)
+    worker.channel.post(Kind.STOP)
+    assert mine.ending(worker) is not None
+    mine.give_back([worker])
+    (other,) = mine.lend(1)
+    assert other is not worker
+    mine.give_back([other])
+    mine.shutdown()
+
+
+def test_memory_of_large_results_is_given_back():
+    mine = pool.Pool()
+    (worker,) = mine.lend(1)
+    os.ftruncate(worker.outboxes[0], 200 << 20)
+    os.ftruncate(worker.outboxes[1], 1 << 20)
+    mine.give_back([worker])
+    assert [os.fstat(descriptor).st_size for descriptor in worker.outboxes] == [0, 1 << 20]
+    mine.shutdown()
