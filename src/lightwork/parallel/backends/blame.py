@@ -14,9 +14,10 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from lightwork.errors import LightworkError, PicklingFailedError, RemoteTraceback, WorkerDied
+from lightwork.errors import LightworkError, RemoteTraceback
 
 if TYPE_CHECKING:
+    from lightwork.errors import PicklingFailedError, WorkerDied
     from lightwork.parallel.backends.base import Task
 
 __all__ = ["died", "not_read", "not_sent", "raised", "shown_call"]
@@ -94,6 +95,8 @@ def not_sent(
     kwargs: Mapping[str, object],
 ) -> PicklingFailedError:
     """The error for a task that cannot travel; it names the argument that is in the way."""
+    from lightwork.errors import PicklingFailedError
+
     parts: list[tuple[str, object]] = [("the function", func)]
     parts += [(f"argument {position}", value) for position, value in enumerate(args)]
     parts += [(f"argument {name!r}", value) for name, value in kwargs.items()]
@@ -121,6 +124,8 @@ def _pickles(value: object) -> bool:
 
 def not_read(error: Exception, index: int, task: Task[object]) -> PicklingFailedError:
     """The error for a result that arrived and cannot be unpickled here."""
+    from lightwork.errors import PicklingFailedError
+
     failure = PicklingFailedError(
         f"the result of task {index}, {shown_call(*task)}, cannot be read here ({type(error).__name__}: {error})"
     )
@@ -130,6 +135,8 @@ def not_read(error: Exception, index: int, task: Task[object]) -> PicklingFailed
 
 def died(ending: Ended | None, index: int | None, task: Task[object] | None) -> WorkerDied:
     """The error for a worker that ended, and for the task that it was running, if it was."""
+    from lightwork.errors import WorkerDied
+
     code = None if ending is None else os.waitstatus_to_exitcode(ending.status)
     number = -code if code is not None and code < 0 else None
     how = _how(code)

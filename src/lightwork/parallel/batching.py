@@ -1,0 +1,166 @@
+"""How much at once: tasks in a message, messages with a worker, tasks ahead of the reader. Pure: no clock, no IO.
+
+The law: `Pace` is told durations and answers with numbers; it looks at no clock itself. Three things are measured:
+how long workers run a task, how long the caller's side needs to make and send one (a slow input counts
+here), and how long the reader of a generator stays away between two results.
+
+- A **message** carries a fixed number of tasks where the user gave one, else as many as take about `TARGET` seconds, on
+  whichever side is slower. It starts at one and at most doubles, so that a few quick tasks at the start of a
+  loop do not put a hundred long ones into one worker.
+- With **one worker** lie at most `MOST_QUEUED` messages, and at most about `QUEUED` seconds of work: enough
+  that it never waits for us, little enough that it keeps no work from an idle one. While the reader of a
+  generator is away nobody sends, so then twice as much lies there as was run during the last absence.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from math import ceil, inf
+from typing import Final
+
+from lightwork.errors import OptionError, OptionTypeError
+
+__all__ = ["Pace", "share", "understand", "window"]
+
+# Seconds of work in one message: large against the cost of a message (about 10 µs), small against a person's patience
+# and against the end of a loop, where one worker may have this much more to do than the others.
+TARGET: Final = 2e-3
+QUEUED: Final = 5e-3
+MOST_QUEUED: Final = 8
+# Above this the cost of a message no longer matters, and its tasks begin to weigh in memory.
+MOST_TASKS: Final = 1 << 13
+# An absence shorter than this is a reader that only appends to a list.
+_BRIEF: Final = 1e-4
+
+
+class Pace:
+    """Durations in, amounts out.
+
+    Parameters
+    ----------
+    fixed : int or None
+        Tasks in a message where the user decided; None: by measured durations.
+    ahead : bool
+        Whether the results are read one by one, so that the reader may be away at any time.
+    """
+
+    __slots__ = ("_away", "_fixed", "_run", "_send", "size")
+
+    def __init__(self, fixed: int | None = None, *, ahead: bool = False) -> None:
+        self._fixed = fixed
+        self._run: float | None = None
+        self._send = 0.0
+        self._away = inf if ahead else 0.0
+        self.size = fixed or 1
+
+    def ran(self, count: int, seconds: float) -> None:
+        """A worker ran a message of `count` tasks in so many seconds."""
+        each = seconds / count
+        self._run = run = each if self._run is None else (self._run + each) / 2
+        if self._fixed is None:
+            slower = max(run, self._send, 1e-9)
+            self.size = max(1, min(int(TARGET / slower), max(self.size, 2 * count), MOST_TASKS))
+
+    def sent(self, count: int, seconds: float) -> None:
+        """A message of `count` tasks was made and sent in so many seconds of the caller's."""
+        self._send = (self._send + seconds / count) / 2
+
+    def away(self, seconds: float) -> None:
+        """The reader came back for more after so many seconds."""
+        self._away = seconds
+
+    def allows(self, messages: int, tasks: int) -> bool:
+        """Whether a worker that has so many messages, with so many tasks in all, may get another."""
+        if not messages:
+            return True
+        run = self._run
+        if run is None:  # nothing measured yet; a task may take an hour
+            return self._away == inf and messages < MOST_QUEUED
+        work = tasks * run
+        if work < QUEUED and messages < MOST_QUEUED:
+            return True
+        behind = work - work / messages
+        return self._away > _BRIEF and (
+            behind < 2 * self._away if self._away < inf else messages < MOST_QUEUED
+        )
+
+
+# --- pre_dispatch -----------------------------------------------------------------------------------
+
+_OPERATORS: Final[dict[type[ast.AST], Callable[[float, float], float]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+
+
+def window(pre_dispatch: int | str, n_jobs: int) -> float:
+    """The number behind `pre_dispatch`: ``"all"`` is infinite; text is arithmetic over `n_jobs`.
+
+    The text is parsed and computed by this table of operators, never evaluated as Python.
+
+    Raises
+    ------
+    OptionError
+        If the text is no such arithmetic, or comes to less than 1.
+
+    Examples
+    --------
+    >>> window("2 * n_jobs", 4), window("1.5*n_jobs", 3), window(7, 4)
+    (8, 4, 7)
+    """
+    if isinstance(pre_dispatch, str):
+        if pre_dispatch == "all":
+            return inf
+        number = _compute(pre_dispatch, n_jobs)
+    elif isinstance(pre_dispatch, bool) or not hasattr(pre_dispatch, "__index__"):
+        raise OptionTypeError(f"pre_dispatch must be a whole number or text, not {pre_dispatch!r}")
+    else:
+        number = operator.index(pre_dispatch)
+    if not 1 <= number < inf:
+        raise OptionError(f"pre_dispatch={pre_dispatch!r} comes to {number}; at least 1 task must be allowed")
+    return int(number)
+
+
+def understand(pre_dispatch: int | str) -> None:
+    """Refuse what `window` refuses for any number of workers."""
+    if isinstance(pre_dispatch, str) and "n_jobs" in pre_dispatch:
+        _compute(pre_dispatch, 97)  # any number that no sensible formula turns into 0
+    else:
+        window(pre_dispatch, 1)
+
+
+def _compute(text: str, n_jobs: int) -> float:
+    refusal = OptionError(
+        f"pre_dispatch={text[:80]!r} is not understood; write 'all', a number, or arithmetic such as '2 * n_jobs'"
+    )
+
+    def value(node: ast.AST) -> float:
+        match node:
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                return number
+            case ast.Name(id="n_jobs"):
+                return n_jobs
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                return _OPERATORS[type(op)](value(left), value(right))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -value(operand)
+            case _:
+                raise refusal
+
+    if len(text) > 200:
+        raise refusal
+    try:
+        return value(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise refusal from (None if error is refusal else error)
+
+
+def share(limit: float, workers: int) -> int:
+    """The largest span that leaves each worker something to do within a window of `limit` tasks."""
+    return max(1, ceil(limit / max(1, workers))) if limit < inf else MOST_TASKS

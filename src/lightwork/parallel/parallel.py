@@ -1,0 +1,365 @@
+"""`Parallel` and `delayed`: what people write. Options are checked here, put together, and given to a pump.
+
+A `Parallel` holds options only. Each call makes its own plan, pace, outcomes and crew, so calls are independent of each
+other: several generators of one object may live at once, and threads may call it at the same time. Workers are
+kept by their pool between calls, not by this object.
+
+Where a loop runs is decided in `_place`: one worker, a loop inside a worker, or ``LIGHTWORK_SEQUENTIAL=1`` is the
+plain loop of `backends.sequential`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Sized
+from math import inf
+from numbers import Real
+from types import TracebackType
+from typing import Generic, Literal, TypeVar, cast, overload
+
+from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
+from lightwork.observe.messages import LoopLines, shorten
+from lightwork.observe.progress import Progress
+from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
+from lightwork.parallel.backends.base import CrewOptions, Task
+from lightwork.parallel.backends.threads import inside_thread
+from lightwork.parallel.batching import Pace, understand, window
+from lightwork.parallel.outcomes import Outcomes
+from lightwork.parallel.plan import Plan
+from lightwork.parallel.pump import Pump
+from lightwork.settings import Default, MmapMode, default, environment, parse_size, resolve
+from lightwork.workers.functions import inside_worker
+from lightwork.workers.limits import effective_n_jobs
+
+__all__ = ["Parallel"]
+
+T = TypeVar("T")
+
+ListKind = Literal["list"]
+GeneratorKind = Literal["generator", "generator_unordered"]
+Kind = TypeVar("Kind", bound=Literal["list", "generator", "generator_unordered"])
+
+_CHOICES = {
+    "return_as": ("list", "generator", "generator_unordered"),
+    "prefer": (None, "processes", "threads"),
+    "require": (None, "sharedmem"),
+    "mmap_mode": (None, "r", "r+", "w+", "c"),
+    "progress": (False, True, "always"),
+}
+
+
+class Parallel(Generic[Kind]):
+    """Run the tasks of a loop on several workers.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        The number of workers: -1 for all cores, -2 for all but one; 1, the default, is a plain loop.
+    backend : str, optional
+        ``"processes"`` (the default; also ``"loky"``, ``"multiprocessing"``), ``"threads"`` (also ``"threading"``) or
+        ``"sequential"``.
+    return_as : {"list", "generator", "generator_unordered"}
+        A list; or a generator, in order or as results come. Work begins at the call; closing the generator
+        stops it.
+    verbose : int
+        0 silent; above, progress lines on standard error, more often the higher; above 50, on standard output.
+    timeout : float, optional
+        Seconds that the next result in order is waited for before the loop is given up.
+    pre_dispatch : int or str
+        How far the input is taken ahead: a number, arithmetic over `n_jobs`, or ``"all"``. It counts tasks where it and
+        `batch_size` are both given, else batches. The lead over the reader of a generator never exceeds it.
+    batch_size : int or "auto"
+        Tasks in one message; by default as many as take a few milliseconds.
+    temp_folder : str, optional
+        Accepted for joblib's sake; nothing is laid into folders.
+    max_nbytes : int or str, optional
+        Buffers from this size on travel by memory; None: inside messages.
+    mmap_mode : {"c", "r", "r+", "w+"}, optional
+        How such buffers come out in workers: private and writable, or read-only (``"r"``).
+    prefer : {"processes", "threads"}, optional
+        A hint, where no backend is named.
+    require : {"sharedmem"}, optional
+        Workers must share the caller's memory, that is, be threads.
+    progress : bool or "always"
+        A progress bar on a terminal; ``"always"``: plain lines elsewhere too.
+    total : int, optional
+        How many tasks there will be, for the bar, where the input has no length.
+
+    Examples
+    --------
+    >>> from math import sqrt
+    >>> Parallel(n_jobs=2, backend="threads")(delayed(sqrt)(i ** 2) for i in range(4))
+    [0.0, 1.0, 2.0, 3.0]
+    """
+
+    @overload
+    def __init__(
+        self: Parallel[ListKind],
+        n_jobs: int | None = ...,
+        backend: str | None = ...,
+        return_as: ListKind = ...,
+        verbose: int = ...,
+        timeout: float | None = ...,
+        pre_dispatch: int | str = ...,
+        batch_size: int | Literal["auto"] = ...,
+        temp_folder: str | os.PathLike[str] | None = ...,
+        max_nbytes: int | str | None = ...,
+        mmap_mode: MmapMode | None = ...,
+        prefer: Literal["processes", "threads"] | None = ...,
+        require: Literal["sharedmem"] | None = ...,
+        *,
+        progress: bool | Literal["always"] = ...,
+        total: int | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Parallel[GeneratorKind],
+        n_jobs: int | None = ...,
+        backend: str | None = ...,
+        return_as: GeneratorKind = ...,
+        verbose: int = ...,
+        timeout: float | None = ...,
+        pre_dispatch: int | str = ...,
+        batch_size: int | Literal["auto"] = ...,
+        temp_folder: str | os.PathLike[str] | None = ...,
+        max_nbytes: int | str | None = ...,
+        mmap_mode: MmapMode | None = ...,
+        prefer: Literal["processes", "threads"] | None = ...,
+        require: Literal["sharedmem"] | None = ...,
+        *,
+        progress: bool | Literal["always"] = ...,
+        total: int | None = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        n_jobs: int | None = default(None),
+        backend: str | None = default(None),
+        return_as: Literal["list", "generator", "generator_unordered"] = "list",
+        verbose: int = default(0),
+        timeout: float | None = None,
+        pre_dispatch: int | str = default("2 * n_jobs"),
+        batch_size: int | Literal["auto"] = "auto",
+        temp_folder: str | os.PathLike[str] | None = default(None),  # noqa: B008 - an immutable marker
+        max_nbytes: int | str | None = default("1M"),
+        mmap_mode: MmapMode | None = default("c"),  # noqa: B008 - an immutable marker
+        prefer: Literal["processes", "threads"] | None = default(None),
+        require: Literal["sharedmem"] | None = default(None),
+        *,
+        progress: bool | Literal["always"] = False,
+        total: int | None = None,
+    ) -> None:
+        # None says nothing of these two, so that a configuration around the call can.
+        self.n_jobs = resolve("n_jobs", default(None) if n_jobs is None else n_jobs)
+        effective_n_jobs(self.n_jobs)
+        said = None if isinstance(cast(object, backend), Default) else backend
+        configured = None if said is not None else cast("str | None", resolve("backend", default(None)))
+        self._named = said is not None or configured is not None
+        self._prefer = _chosen("prefer", resolve("prefer", prefer))
+        self._require = _chosen("require", resolve("require", require))
+        self._backend = choose(said, configured, self._prefer, self._require)
+        self.return_as = _chosen("return_as", return_as)
+        self.return_generator = return_as != "list"
+        self.verbose = int(resolve("verbose", verbose))
+        self.timeout = _positive_seconds("timeout", timeout)
+        self.batch_size = _batch_size(batch_size)
+        self._window_said = not isinstance(cast(object, pre_dispatch), Default)
+        self.pre_dispatch = resolve("pre_dispatch", pre_dispatch)
+        understand(self.pre_dispatch)
+        self.temp_folder = resolve("temp_folder", temp_folder)
+        size = resolve("max_nbytes", max_nbytes)
+        self.max_nbytes = None if size is None else parse_size(size, "max_nbytes")
+        self.mmap_mode = _chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
+        self._inner_threads = cast("int | None", resolve("inner_max_num_threads", default(None)))
+        self.progress = _chosen("progress", progress)
+        self.total = total
+        self.n_completed_tasks = 0
+        self.n_dispatched_tasks = 0
+        self._lines: LoopLines | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(n_jobs={self.n_jobs})"
+
+    def __enter__(self) -> Parallel[Kind]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing to do: workers are kept by their pool, and loops that still run are their readers'."""
+
+    @overload
+    def __call__(self: Parallel[ListKind], iterable: Iterable[Task[T]]) -> list[T]: ...
+
+    @overload
+    def __call__(self: Parallel[GeneratorKind], iterable: Iterable[Task[T]]) -> Generator[T, None, None]: ...
+
+    def __call__(self, iterable: Iterable[Task[T]]) -> list[T] | Generator[T, None, None]:
+        """Run the tasks.
+
+        Parameters
+        ----------
+        iterable : iterable of tasks
+            What `delayed` makes: triples of function, arguments and keyword arguments. It is read in this
+            thread, as far ahead as `pre_dispatch` allows.
+
+        Returns
+        -------
+        list or generator
+            The results, as `return_as` says.
+        """
+        source = _iterator(iterable)
+        length = len(iterable) if isinstance(iterable, Sized) else None
+        backend, workers = self._place()
+        watcher = _Watcher(self, backend, workers, self.total if length is None else length)
+        self._original_iterator: Iterator[object] | None = source
+        if backend.module is None:
+            return self._plain(source, watcher)
+        limit = window(self.pre_dispatch, workers)
+        if limit == inf:
+            source = iter(list(source))
+        pump = self._pump(cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher)
+        if self.return_as == "list":
+            return cast("list[T]", pump.collect())
+        return cast("Generator[T, None, None]", pump.stream())
+
+    def print_progress(self) -> None:
+        """Show how far the loop is; called whenever tasks were finished. Subclasses may show it their way.
+
+        They find the numbers in `n_completed_tasks` and `n_dispatched_tasks`.
+        """
+        if self.verbose and self._lines is not None:
+            total = None if self._original_iterator is not None else self.n_dispatched_tasks
+            self._lines.progress(self.n_completed_tasks, total)
+
+    def _effective_n_jobs(self) -> int:
+        return self._place()[1]
+
+    # --- one call -----------------------------------------------------------------------------------
+
+    def _place(self) -> tuple[Backend, int]:
+        """Where a loop that begins now runs, and on how many workers."""
+        backend, workers = self._backend, effective_n_jobs(self.n_jobs)
+        nested = inside_thread() or (inside_worker() and not (self._named and backend.name == "threads"))
+        if workers == 1 or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
+            backend = BACKENDS["sequential"]
+        return backend, 1 if backend.module is None else workers
+
+    def _plain(self, source: Iterator[Task[T]], watcher: _Watcher) -> list[T] | Generator[T, None, None]:
+        if self.return_as == "list" and not watcher.shows:
+            results = sequential.collect(source)
+            self.n_completed_tasks = self.n_dispatched_tasks = len(results)
+            self._original_iterator = None
+            return results
+        generator = sequential.stream(source, watcher)
+        return list(generator) if self.return_as == "list" else generator
+
+    def _pump(
+        self,
+        source: Iterator[Task[object]],
+        backend: Backend,
+        workers: int,
+        length: int | None,
+        limit: float,
+        watcher: _Watcher,
+    ) -> Pump:
+        options = CrewOptions(self.max_nbytes, self.mmap_mode, self._inner_threads)
+        hands = workers if length is None else max(1, min(workers, length))
+        fixed = None if self.batch_size == "auto" else self.batch_size
+        pace = Pace(fixed, ahead=self.return_generator)
+        plan = Plan(limit, pace, in_batches=fixed is None or not self._window_said, workers=hands)
+        outcomes = Outcomes(ordered=self.return_as != "generator_unordered")
+        return Pump(source, lambda: backend.lend(hands, options), plan, pace, outcomes, self.timeout, watcher)
+
+
+class _Watcher:
+    """What one call shows: it keeps the counts on the `Parallel` that people read, and feeds lines and bar."""
+
+    def __init__(self, owner: Parallel[Kind], backend: Backend, workers: int, total: int | None) -> None:
+        self._owner = owner
+        self._backend = backend.name
+        self._workers = workers
+        self._told = 0
+        self._bar: Progress | None = None
+        if owner.progress:
+            self._bar = Progress(total, "tasks", always=owner.progress == "always")
+            self._bar.start()
+        owner.n_completed_tasks = owner.n_dispatched_tasks = 0
+        owner._lines = LoopLines(owner.n_jobs, owner.verbose) if owner.verbose > 0 else None
+        overridden = type(owner).print_progress is not Parallel.print_progress
+        self._calls = overridden or owner.verbose > 0
+        self.shows = self._calls or self._bar is not None
+
+    def hired(self) -> None:
+        """There are workers."""
+        if self._owner._lines is not None:
+            self._owner._lines.started(self._backend, self._workers)
+
+    def advanced(self, completed: int, dispatched: int, exhausted: bool) -> None:
+        """So far are we."""
+        owner = self._owner
+        owner.n_dispatched_tasks = dispatched
+        if exhausted:
+            owner._original_iterator = None
+        if completed == self._told:
+            return
+        owner.n_completed_tasks = completed
+        if self._bar is not None:
+            self._bar.advance(completed - self._told)
+        self._told = completed
+        if self._calls:
+            owner.print_progress()
+
+    def ended(self, completed: int, whole: bool) -> None:
+        """It is over; `whole` says whether all went well."""
+        if self._bar is not None:
+            self._bar.close()
+        if whole and self._owner._lines is not None:
+            self._owner._lines.finished(completed)
+
+
+# --- options ----------------------------------------------------------------------------------------
+
+
+def _chosen(option: str, value: T) -> T:
+    """One of the values that an option can take."""
+    choices = _CHOICES[option]
+    if value not in choices or (isinstance(value, int) and not isinstance(value, bool)):
+        raise OptionError(f"{option}={value!r} is not known; it can be {', '.join(map(repr, choices))}")
+    return value
+
+
+def _positive_seconds(option: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(cast(object, value), Real):
+        raise OptionTypeError(f"{option} must be a number of seconds or None, not {value!r}")
+    if not value > 0:
+        raise OptionError(f"{option}={value!r} must be more than 0 seconds; None waits for ever")
+    return float(value)
+
+
+def _batch_size(value: int | Literal["auto"]) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise OptionError(f"batch_size={value!r} is not known; it can be 'auto' or a whole number above 0")
+    if value.__index__() < 1:
+        raise OptionError(f"batch_size={value!r} must be 1 or more, or 'auto'")
+    return value.__index__()
+
+
+def _iterator(iterable: Iterable[Task[T]]) -> Iterator[Task[T]]:
+    """The input as an iterator; the two usual slips are named."""
+    if isinstance(iterable, tuple) and len(iterable) == 3 and callable(iterable[0]):
+        raise TaskFormatError("got one task, not an iterable of tasks; write Parallel(...)([delayed(f)(x)])")
+    try:
+        return iter(iterable)
+    except TypeError:
+        raise TaskFormatError(
+            f"got {shorten(iterable)}, not an iterable of tasks; write Parallel(...)(delayed(f)(x) for x in xs)"
+        ) from None

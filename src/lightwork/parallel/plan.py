@@ -1,0 +1,268 @@
+"""Who runs which span, and when the next may be taken from the input. Everything that decides it lives here; no IO.
+
+A plan is a state machine. Events are its methods; its commands are what `room` (take so many tasks from the
+input) and `next_send` (send this span to that worker) return. It knows numbers only: tasks, results and clocks
+are the pump's.
+
+1. A task is **taken** from the input, once; from then on it is **open** until its result was handed over (`handed`).
+   Never more tasks are open than the window allows.
+2. A taken task is **finished** exactly once: answered without a worker, done, failed, or blamed for a death. What
+   is not finished is either in the backlog or with exactly one worker.
+3. Work moves in spans (first number, count). Single tasks are told apart only after something went wrong.
+4. A worker gets spans while it is idle, or while `Pace.allows` says that more may be queued with it; idle
+   workers come first.
+5. When a worker dies, the task that it had claimed is blamed and finished; all others that lay with it are
+   sent again, each by itself, so that if one of them kills its worker too, the claim names it. A task at the
+   head of its worker that is lost `MOST_LOSSES` times more without any claim is blamed as well: a plan ends.
+6. A span that a worker answers without having it is not known here (`done` returns 0) and must be dropped.
+
+The cost is a few operations a span; state for single tasks (`_losses`) exists only for those that were sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from math import inf
+from typing import Final, NamedTuple
+
+from lightwork.parallel.batching import Pace, share
+
+__all__ = ["Loss", "Plan", "Send"]
+
+MOST_LOSSES: Final = 3
+
+
+class Send(NamedTuple):
+    """The command to send a span to a worker."""
+
+    worker: int
+    first: int
+    length: int
+
+
+class Loss(NamedTuple):
+    """What a worker's death means: the task that is blamed, if one is, and the spans that lay with the worker.
+
+    All tasks of those spans but the blamed one are in the backlog again, as spans of one.
+    """
+
+    blamed: int | None
+    spans: list[tuple[int, int]]
+
+
+class _Lane:
+    """A worker as the plan sees it: the spans that lie with it, in the order they were sent."""
+
+    __slots__ = ("alive", "name", "spans", "spare", "tasks")
+
+    def __init__(self, name: int) -> None:
+        self.name = name
+        self.spans: dict[int, int] = {}
+        self.tasks = 0
+        self.spare = False
+        """Whether it stands in the queue of those that may get more."""
+        self.alive = True
+
+
+class Plan:
+    """The state of one loop.
+
+    Parameters
+    ----------
+    window : float
+        How much may be open at a time; `math.inf` for no bound.
+    pace : Pace
+        How much at once.
+    in_batches : bool
+        Whether the window counts batches (of `pace.size` tasks) or tasks.
+    workers : int
+        How many workers there will be.
+
+    Attributes
+    ----------
+    taken, finished : int
+        Tasks taken from the input, and finished, so far.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_begun",
+        "_idle",
+        "_in_batches",
+        "_lanes",
+        "_losses",
+        "_open",
+        "_pace",
+        "_share",
+        "_spare",
+        "_window",
+        "finished",
+        "taken",
+    )
+
+    def __init__(self, window: float, pace: Pace, *, in_batches: bool, workers: int) -> None:
+        self._window = window
+        self._pace = pace
+        self._in_batches = in_batches
+        self._share = share(inf if in_batches else window, workers)
+        self._lanes: dict[int, _Lane] = {}
+        self._idle: deque[_Lane] = deque()
+        self._spare: deque[_Lane] = deque()
+        self._backlog: deque[tuple[int, int]] = deque()
+        self._losses: dict[int, int] = {}
+        self._open = 0
+        self._begun = False
+        self.taken = 0
+        self.finished = 0
+
+    # --- workers ------------------------------------------------------------------------------------
+
+    def begin(self, workers: Iterable[int]) -> None:
+        """There is a crew, with these workers ready; before that, tasks are taken on trust."""
+        self._begun = True
+        for worker in workers:
+            self.up(worker)
+
+    def up(self, worker: int) -> None:
+        """A worker may be sent to from now on."""
+        if worker in self._lanes:
+            return
+        lane = self._lanes[worker] = _Lane(worker)
+        self._idle.append(lane)
+
+    def died(self, worker: int, claimed: int | None) -> Loss:
+        """A worker ended, running the task `claimed`, or none."""
+        lane = self._lanes.pop(worker, None)
+        if lane is None:
+            return Loss(None, [])
+        lane.alive = False
+        if not lane.spans:
+            self._idle.remove(lane)
+            return Loss(None, [])
+        spans = list(lane.spans.items())
+        if claimed is None or not any(first <= claimed < first + count for first, count in spans):
+            claimed = self._suspect(*spans[0])
+        lost = [index for first, count in spans for index in range(first, first + count) if index != claimed]
+        for index in lost:
+            self._losses.setdefault(index, 0)
+        if claimed is not None:
+            self._losses.pop(claimed, None)
+            self.finished += 1
+        self._backlog.extendleft((index, 1) for index in reversed(lost))
+        return Loss(claimed, spans)
+
+    def _suspect(self, first: int, count: int) -> int | None:
+        """The task to blame where none was claimed: one that lost its worker again and again, alone and first."""
+        if count > 1 or first not in self._losses:
+            return None
+        self._losses[first] += 1
+        return first if self._losses[first] >= MOST_LOSSES else None
+
+    # --- tasks --------------------------------------------------------------------------------------
+
+    def waiting(self) -> bool:
+        """Whether tasks wait for a worker."""
+        return bool(self._backlog)
+
+    def room(self) -> int:
+        """How many tasks to take from the input now, as one span; 0 for none."""
+        if self._backlog or (self._begun and self._candidate() is None):
+            return 0
+        size = self._pace.size
+        if self._window == inf:
+            return size
+        free = (self._window * size if self._in_batches else self._window) - self._open
+        if free >= size:
+            return min(size, self._share)
+        if free <= 0 or (self._in_batches and 2 * free < size and self._open):
+            return 0  # a sliver of a batch would stay one, each time it comes round
+        return min(int(free), self._share)
+
+    def took(self, count: int) -> None:
+        """So many tasks were taken; each is then named by `needs` or by `answered`."""
+        self.taken += count
+        self._open += count
+
+    def needs(self, first: int, count: int) -> None:
+        """These tasks need a worker."""
+        self._backlog.append((first, count))
+
+    def answered(self, count: int) -> None:
+        """So many tasks need none; they are finished."""
+        self.finished += count
+
+    def next_send(self) -> Send | None:
+        """The span to send next, and to whom; None where there is none, or nobody free."""
+        if not self._backlog:
+            return None
+        lane = self._candidate()
+        if lane is None:
+            return None
+        first, count = self._backlog.popleft()
+        if lane.spans:
+            self._spare.popleft()
+            lane.spare = False
+        else:
+            self._idle.popleft()
+        lane.spans[first] = count
+        lane.tasks += count
+        self._offer(lane)
+        return Send(lane.name, first, count)
+
+    def not_sent(self, worker: int, first: int, index: int) -> list[tuple[int, int]]:
+        """A span just commanded cannot be sent because of one task: that one is finished, the rest needs sending.
+
+        Returns the spans that the others are in now.
+        """
+        count = self._withdraw(self._lanes[worker], first)
+        self.finished += 1
+        self._losses.pop(index, None)
+        rest = [(first, index - first), (index + 1, first + count - index - 1)]
+        pieces = [span for span in rest if span[1]]
+        self._backlog.extendleft(reversed(pieces))
+        return pieces
+
+    def done(self, worker: int, first: int) -> int:
+        """A worker finished a span: the number of its tasks, or 0 where it did not have it."""
+        lane = self._lanes.get(worker)
+        if lane is None or first not in lane.spans:
+            return 0
+        count = self._withdraw(lane, first)
+        self.finished += count
+        if self._losses and count == 1:
+            self._losses.pop(first, None)
+        return count
+
+    def handed(self, count: int) -> None:
+        """The results of so many tasks were handed over; they are no longer open."""
+        self._open -= count
+
+    # --- the queues of workers that may get more ----------------------------------------------------
+
+    def _withdraw(self, lane: _Lane, first: int) -> int:
+        count = lane.spans.pop(first)
+        lane.tasks -= count
+        if lane.spans:
+            self._offer(lane)
+        else:
+            self._idle.append(lane)
+        return count
+
+    def _offer(self, lane: _Lane) -> None:
+        if not lane.spare and self._pace.allows(len(lane.spans), lane.tasks):
+            lane.spare = True
+            self._spare.append(lane)
+
+    def _candidate(self) -> _Lane | None:
+        """The worker to send to next; entries that no longer hold are dropped on the way."""
+        if self._idle:
+            return self._idle[0]
+        spare = self._spare
+        while spare:
+            lane = spare[0]
+            if lane.alive and lane.spans and self._pace.allows(len(lane.spans), lane.tasks):
+                return lane
+            spare.popleft()
+            lane.spare = False
+        return None

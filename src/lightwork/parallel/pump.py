@@ -1,0 +1,354 @@
+"""Drives one loop: takes tasks, sends spans, waits for workers, hands results over. Decisions are the plan's.
+
+The pump runs in the caller's thread and only inside calls: of `collect`, or of ``next`` on the generator that `stream`
+made. It owns what the plan only has numbers for: the input, the tasks that are out (to send again after
+a death), and the crew, which is asked for when the first task needs a worker; so bad input and loops whose results
+are all remembered start none.
+
+Whatever ends a loop early, be it an error, Ctrl-C, an input that raises, or a generator that is closed or dropped,
+leaves by one door: the crew is aborted and the exception goes on.
+
+The budget is a few microseconds a span and half a microsecond a task, so nothing here is made for single tasks
+unless they are remembered, failed, or lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import islice
+from time import perf_counter
+from typing import Protocol, cast
+
+from lightwork.errors import LightworkError, TaskFormatError, TaskTimeout
+from lightwork.parallel.backends.base import Crew, Died, Done, Event, Task, TaskNotSent
+from lightwork.parallel.batching import Pace
+from lightwork.parallel.outcomes import Chunk, Outcomes
+from lightwork.parallel.plan import Plan
+from lightwork.parallel.tasks import checked, refusal
+from lightwork.workers.functions import Found, Remembered
+
+__all__ = ["Pump", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Who is told how far a loop has come."""
+
+    def hired(self) -> None:
+        """The loop has its workers."""
+
+    def advanced(self, completed: int, dispatched: int, exhausted: bool) -> None:
+        """So many tasks are finished and taken; whether the input has more."""
+
+    def ended(self, completed: int, whole: bool) -> None:
+        """The loop is over, called once; `whole` says whether every task was finished."""
+
+
+class Pump:
+    """One loop.
+
+    Parameters
+    ----------
+    source : iterator
+        The tasks.
+    hire : callable
+        Lends the crew; called once, or never.
+    plan, pace, outcomes : Plan, Pace, Outcomes
+        The decisions: who runs what, how much at once, what may be read.
+    timeout : float or None
+        Seconds that the next result is waited for.
+    watcher : Watcher
+        Told how far the loop has come.
+    """
+
+    def __init__(
+        self,
+        source: Iterator[Task[object]],
+        hire: Callable[[], Crew],
+        plan: Plan,
+        pace: Pace,
+        outcomes: Outcomes,
+        timeout: float | None,
+        watcher: Watcher,
+    ) -> None:
+        self._source = source
+        self._hire = hire
+        self._crew: Crew | None = None
+        self._plan = plan
+        self._pace = pace
+        self._outcomes = outcomes
+        self._timeout = timeout
+        self._watcher = watcher
+        self._out: dict[int, list[Task[object]]] = {}
+        self._finishes: dict[int, Callable[[object], object]] = {}
+        self._known: dict[type, bool] = {}
+        self._collecting = False
+        self._ended = False
+        self.exhausted = False
+
+    # --- the two ways to read a loop ----------------------------------------------------------------
+
+    def collect(self) -> list[object]:
+        """Run the loop and return all results in order; the first failure that is noticed ends it."""
+        results: list[object] = []
+        self._collecting = True
+        try:
+            while (chunk := self._next()) is not None:
+                results += chunk.results
+        except BaseException:
+            self.abort()
+            raise
+        return results
+
+    def stream(self) -> Generator[object, None, None]:
+        """A generator over the results; its work begins now, failures are raised at their place."""
+        generator = self._stream()
+        next(generator)
+        return generator
+
+    def _stream(self) -> Generator[object, None, None]:
+        plan, pace = self._plan, self._pace
+        try:
+            self._fill()
+            left = perf_counter()
+            yield None  # the generator has begun: from here on, closing or dropping it aborts the crew
+            while True:
+                pace.away(perf_counter() - left)
+                chunk = self._next()
+                if chunk is None:
+                    return
+                results = chunk.results
+                if chunk.failures:
+                    index = min(chunk.failures)
+                    yield from results[: index - chunk.first]
+                    raise chunk.failures[index]
+                last = results.pop()
+                yield from results
+                plan.handed(len(results) + 1)
+                self._fill()  # workers have all that they may while the reader is away
+                del chunk, results
+                left = perf_counter()
+                yield last
+                del last
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Stop everything; the loop is over."""
+        crew, self._crew = self._crew, None
+        self.exhausted = True
+        try:
+            if crew is not None:
+                crew.abort()
+        finally:
+            self._end(whole=False)
+
+    # --- the work -----------------------------------------------------------------------------------
+
+    def _next(self) -> Chunk | None:
+        """The next chunk that may be read; None when the loop is over."""
+        outcomes, plan = self._outcomes, self._plan
+        deadline = None if self._timeout is None else perf_counter() + self._timeout
+        while True:
+            self._notice()
+            self._fill()
+            self._notice()
+            if outcomes.ready:
+                return outcomes.ready.popleft()
+            if self.exhausted and plan.finished == plan.taken:
+                return None
+            self._handle(self._wait(deadline))
+
+    def _notice(self) -> None:
+        """A list ends with the first failure that is known; behind it, a generator takes nothing more."""
+        failure = self._outcomes.failure
+        if failure is not None:
+            self.exhausted = True
+            if self._collecting:
+                raise failure[1]
+
+    def _wait(self, deadline: float | None) -> Sequence[Event]:
+        crew = cast(Crew, self._crew)
+        if deadline is None:
+            return crew.wait(None)
+        events = crew.wait(max(0.0, deadline - perf_counter()))
+        if not events and perf_counter() >= deadline:
+            done, begun = self._plan.finished, self._plan.taken
+            raise TaskTimeout(
+                f"no result within timeout={self._timeout} seconds; {done} of the {begun} tasks that were begun"
+                " are done, what was running has been stopped"
+            )
+        return events
+
+    def _fill(self) -> None:
+        """Take and send whatever the plan allows."""
+        plan = self._plan
+        while True:
+            begun = perf_counter()
+            if not plan.waiting():
+                count = 0 if self.exhausted else plan.room()
+                if not count:
+                    self._settle()
+                    return
+                self._take(count)
+                if not plan.waiting():
+                    continue  # all answered, or the end of the input
+                if self._crew is None:
+                    self._crew = self._hire()
+                    plan.begin(self._crew.workers)
+                    self._watcher.hired()
+                    begun = perf_counter()
+            send = plan.next_send()
+            if send is None:
+                return
+            worker, first, length = send
+            try:
+                cast(Crew, self._crew).send(worker, first, self._out[first])
+            except TaskNotSent as refusal:
+                self._not_sent(worker, first, refusal)
+            self._pace.sent(length, perf_counter() - begun)
+
+    def _settle(self) -> None:
+        """Hand the crew back once nothing can be asked of it any more."""
+        if self.exhausted and self._plan.finished == self._plan.taken:
+            crew, self._crew = self._crew, None
+            if crew is not None:
+                crew.release()
+            self._end(whole=True)
+
+    def _end(self, *, whole: bool) -> None:
+        if not self._ended:
+            self._ended = True
+            self._watcher.ended(self._plan.finished, whole)
+
+    def _take(self, count: int) -> None:
+        """Take one span from the input; what needs no worker is answered at once."""
+        plan = self._plan
+        first = plan.taken
+        tasks = list(islice(self._source, count))
+        if len(tasks) < count:
+            self.exhausted = True
+            if not tasks:
+                return
+        tasks, kinds = checked(first, tasks)
+        may_know = self._may_know(first, tasks, kinds)
+        plan.took(len(tasks))
+        if may_know:
+            self._look_up(first, tasks)
+        else:
+            self._needs(first, tasks)
+
+    def _needs(self, first: int, tasks: list[Task[object]]) -> None:
+        self._out[first] = tasks
+        self._plan.needs(first, len(tasks))
+
+    # --- what tasks are -----------------------------------------------------------------------------
+
+    def _may_know(self, first: int, tasks: list[Task[object]], kinds: set[type]) -> bool:
+        """Whether some of the functions may know their results; each type is looked at once."""
+        known = self._known
+        if not known.keys() >= kinds:
+            for index, task in enumerate(tasks, first):
+                if not callable(task[0]):
+                    raise TaskFormatError(refusal(index, task))
+            known.update((kind, hasattr(kind, "__lightwork_lookup__")) for kind in kinds)
+        return any(map(known.__getitem__, kinds))
+
+    def _look_up(self, first: int, tasks: list[Task[object]]) -> None:
+        """Ask functions that may know their results; runs of those that do not know go to workers."""
+        run: list[Task[object]] = []
+        for index, task in enumerate(tasks, first):
+            func, args, kwargs = task
+            if self._known[type(func)]:
+                try:
+                    answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
+                except Exception as error:
+                    run = self._flush(index, run)
+                    self._answer(index, None, {index: error})
+                    continue
+                if isinstance(answer, Found):
+                    run = self._flush(index, run)
+                    self._answer(index, answer.value, None)
+                    continue
+                if answer.finish is not None:
+                    self._finishes[index] = answer.finish
+                task = (answer.func, tuple(answer.args), dict(answer.kwargs))
+            run.append(task)
+        self._flush(first + len(tasks), run)
+
+    def _flush(self, end: int, run: list[Task[object]]) -> list[Task[object]]:
+        if run:
+            self._needs(end - len(run), run)
+        return []
+
+    def _answer(self, index: int, value: object, failures: Mapping[int, BaseException] | None) -> None:
+        self._plan.answered(1)
+        self._add(index, [value], failures)
+        self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
+
+    # --- what became of them ------------------------------------------------------------------------
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Done):
+                self._done(event)
+            elif isinstance(event, Died):
+                self._died(event)
+            else:
+                self._plan.up(event.worker)
+        self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
+
+    def _done(self, done: Done) -> None:
+        worker, first, results, failures, seconds = done
+        count = self._plan.done(worker, first)
+        if not count:
+            return  # not ours any more: it was sent again after its worker was given up
+        if len(results) != count:
+            raise LightworkError(f"worker {worker} answered {count} tasks with {len(results)} results")
+        del self._out[first]
+        self._pace.ran(count, seconds)
+        if self._finishes:
+            failures = self._finish(first, results, failures)
+        self._add(first, results, failures)
+
+    def _finish(
+        self, first: int, results: list[object], failures: Mapping[int, BaseException] | None
+    ) -> Mapping[int, BaseException] | None:
+        """Let those who asked for it turn what the worker returned into the result."""
+        failed = dict(failures or {})
+        for index in range(first, first + len(results)):
+            finish = self._finishes.pop(index, None)
+            if finish is None or index in failed:
+                continue
+            try:
+                results[index - first] = finish(results[index - first])
+            except Exception as error:
+                results[index - first] = None
+                failed[index] = error
+        return failed or None
+
+    def _died(self, died: Died) -> None:
+        loss = self._plan.died(died.worker, died.claimed)
+        for first, _ in loss.spans:
+            for index, task in enumerate(self._out.pop(first), first):
+                if index == loss.blamed:
+                    self._fail(index, died.error)
+                else:
+                    self._out[index] = [task]
+
+    def _not_sent(self, worker: int, first: int, refusal: TaskNotSent) -> None:
+        tasks = self._out.pop(first)
+        for start, length in self._plan.not_sent(worker, first, refusal.index):
+            self._out[start] = tasks[start - first : start - first + length]
+        self._fail(refusal.index, refusal.error)
+
+    def _fail(self, index: int, error: BaseException) -> None:
+        self._finishes.pop(index, None)
+        self._add(index, [None], {index: error})
+
+    def _add(self, first: int, results: list[object], failures: Mapping[int, BaseException] | None) -> None:
+        self._outcomes.add(first, results, failures)
+        if (
+            self._collecting
+        ):  # a list is not waited for: results that must wait for their turn hold up nothing
+            self._plan.handed(len(results))

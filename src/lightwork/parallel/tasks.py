@@ -1,0 +1,100 @@
+"""What a task is: a triple of function, arguments and keyword arguments, noted down by `delayed`. Pure.
+
+Any triple of that shape will do, so loops check what they are given, a span at a time. The usual case (tuples
+holding a tuple and a dict) costs one pass; the rest is brought into that shape or refused by its position. The kinds of
+functions are handed back, since whatever a loop wants to know about a function it asks once per type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import ParamSpec, TypeVar, cast
+
+from lightwork.errors import OptionTypeError, TaskFormatError
+from lightwork.parallel.backends.base import Task
+
+__all__ = ["checked", "delayed", "refusal"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def delayed(function: Callable[P, T]) -> Callable[P, Task[T]]:
+    """Note down a call instead of making it: ``delayed(f)(x, y=1)`` is the task ``(f, (x,), {"y": 1})``.
+
+    Examples
+    --------
+    >>> delayed(pow)(2, 3)
+    (<built-in function pow>, (2, 3), {})
+    """
+    if not callable(cast(object, function)):
+        from lightwork.observe.messages import shorten
+
+        raise OptionTypeError(
+            f"delayed({shorten(function)}): {type(function).__name__} cannot be called; write delayed(f)(x)"
+        )
+
+    def note(*args: P.args, **kwargs: P.kwargs) -> Task[T]:
+        return function, args, kwargs
+
+    try:
+        update_wrapper(note, function)
+    except Exception:  # an object whose attributes raise can still be called
+        return note
+    return note
+
+
+def checked(first: int, tasks: list[Task[object]]) -> tuple[list[Task[object]], set[type]]:
+    """The tasks of a span as plain triples, and the types of their functions.
+
+    Raises
+    ------
+    TaskFormatError
+        If one is no task; `first` is the position of the first.
+    """
+    kinds: set[type] = set()
+    last: type | None = None
+    try:
+        for task in tasks:
+            func, args, kwargs = task
+            if type(args) is not tuple or type(kwargs) is not dict or type(task) is not tuple:
+                break
+            if type(func) is not last:
+                last = type(func)
+                kinds.add(last)
+        else:
+            return tasks, kinds
+    except (TypeError, ValueError):
+        pass  # the slow way finds out which, and says so
+    tasks = [_triple(index, task) for index, task in enumerate(tasks, first)]
+    return tasks, {type(task[0]) for task in tasks}
+
+
+def _triple(index: int, task: object) -> Task[object]:
+    """A task as a plain triple of function, tuple and dict."""
+    try:
+        func, args, kwargs = cast("tuple[object, list[object], dict[str, object]]", task)
+        if callable(func):
+            return func, tuple(args), dict(kwargs)
+    except (TypeError, ValueError):
+        pass  # said below in our own words
+    raise TaskFormatError(refusal(index, task))
+
+
+def refusal(index: int, task: object) -> str:
+    """What to say of an item that is no task.
+
+    Examples
+    --------
+    >>> refusal(7, 3)
+    'got 3 at position 7: did you forget `delayed`?'
+    """
+    from lightwork.observe.messages import shorten
+
+    if isinstance(task, tuple) and len(task) == 3 and not callable(task[0]):
+        kind = type(task[0]).__name__
+        return (
+            f"the task at position {index} calls {shorten(task[0])}, of type {kind}, which cannot be called"
+        )
+    return f"got {shorten(task)} at position {index}: did you forget `delayed`?"
