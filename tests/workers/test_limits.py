@@ -76,7 +76,7 @@ def test_quotas_of_control_groups_on_every_level(files, membership, cores, tmp_p
     for name, text in files.items():
         _write(tmp_path / "cgroup" / name, text)
     _write(tmp_path / "membership", membership)
-    assert limits._cgroup_quota(tmp_path / "cgroup", tmp_path / "membership") == cores
+    assert limits._cgroup_quota(str(tmp_path / "cgroup"), str(tmp_path / "membership")) == cores
 
 
 def test_threads_are_shared_out_unless_the_user_said_otherwise(monkeypatch):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections import ChainMap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 if TYPE_CHECKING:
+    from lightwork.workers.filemaps import Reducers
     from lightwork.workers.payload import Definitions
 
 __all__ = ["ByNamePickler", "ByValuePickler"]
@@ -19,10 +21,15 @@ class ByNamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle c
     """Refers to what ``__main__`` holds by its name, and tells `Definitions` of it."""
 
     def __init__(
-        self, file: io.BytesIO, definitions: Definitions, take: Callable[[pickle.PickleBuffer], bool]
+        self,
+        file: io.BytesIO,
+        definitions: Definitions,
+        take: Callable[[pickle.PickleBuffer], bool],
+        special: Reducers,
     ) -> None:
         super().__init__(file, 5, buffer_callback=take)
         self._definitions = definitions
+        self.dispatch_table = ChainMap(dict(special), cloudpickle.Pickler.dispatch_table)
 
     def reducer_override(self, obj: object) -> Any:
         """By name where the worker's ``__main__`` will hold it, else as cloudpickle does."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 
 __all__ = ["create", "fresh", "private_map", "write_all"]
 
@@ -41,7 +40,7 @@ def _open() -> int:
 def _open_unlinked() -> int:
     import _posixshmem  # type: ignore[import-not-found]  # the stubs leave out this private module
 
-    name = f"/lightwork-{secrets.token_hex(8)}"
+    name = f"/lightwork-{os.urandom(8).hex()}"
     descriptor: int = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
     _posixshmem.shm_unlink(name)
     os.set_inheritable(descriptor, False)

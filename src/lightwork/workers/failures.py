@@ -9,7 +9,6 @@ without their constructor. Only what neither form can carry travels as its text 
 from __future__ import annotations
 
 import pickle
-import traceback
 from typing import cast
 
 __all__ = ["Report", "describe"]
@@ -20,6 +19,8 @@ Report = tuple["bytes | None", str]
 
 def describe(error: BaseException) -> Report:
     """An exception as a report for the parent; the frame that caught it is left out of the traceback."""
+    import traceback
+
     trace = error.__traceback__
     shown = trace.tb_next if trace is not None and trace.tb_next is not None else trace
     text = "".join(traceback.format_exception(type(error), error, shown)).rstrip()

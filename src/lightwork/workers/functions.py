@@ -9,28 +9,25 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Found", "Missing", "Remembered", "inside_worker"]
 
 _inside = False
 
 
-@dataclass(slots=True)
-class Found:
+class Found(NamedTuple):
     """The result is already there: no worker is needed."""
 
     value: object
 
 
-@dataclass(slots=True)
-class Missing:
+class Missing(NamedTuple):
     """The result must be computed: what to send to the worker, and what to do with its answer."""
 
     func: Callable[..., object]
     args: tuple[object, ...]
-    kwargs: Mapping[str, object] = field(default_factory=dict)
+    kwargs: Mapping[str, object]
     finish: Callable[[object], object] | None = None
 
 

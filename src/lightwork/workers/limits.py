@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from lightwork.errors import OptionError, OptionTypeError
 
@@ -45,7 +44,7 @@ def cpu_count(only_physical_cores: bool = False) -> int:
     count = len(allowed) if allowed else os.cpu_count() or 1
     if only_physical_cores and allowed:
         count = min(count, _physical(allowed))
-    quota = _cgroup_quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    quota = _cgroup_quota("/sys/fs/cgroup", "/proc/self/cgroup")
     if quota is not None:
         count = min(count, quota)
     for name in ("LIGHTWORK_MAX_CPU_COUNT", "LOKY_MAX_CPU_COUNT"):
@@ -99,46 +98,40 @@ def _affinity() -> set[int]:
 def _physical(cores: set[int]) -> int:
     siblings = set()
     for core in cores:
-        try:
-            path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
-            siblings.add(path.read_text())
-        except OSError:
-            siblings.add(str(core))  # a system that does not tell: every core counts by itself
+        told = _lines(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+        # Where the system does not tell, every core counts by itself.
+        siblings.add(told[0] if told else str(core))
     return len(siblings)
 
 
-def _cgroup_quota(root: Path, membership: Path) -> int | None:
+def _cgroup_quota(root: str, membership: str) -> int | None:
     """Cores that the control groups' CPU quota pays for, rounded up; None where there is no quota.
 
     Both versions are hierarchical: a limit on any group above ours holds too, so all are looked at.
     """
-    quotas = []
-    for quota, period in _cgroup_limits(root, membership):
-        if quota > 0 and period > 0:
-            quotas.append(-(-quota // period))
+    quotas = [-(-quota // period) for quota, period in _cgroup_limits(root, membership) if quota > 0]
     return min(quotas, default=None)
 
 
-def _cgroup_limits(root: Path, membership: Path) -> Iterator[tuple[int, int]]:
+def _cgroup_limits(root: str, membership: str) -> Iterator[tuple[int, int]]:
     for line in _lines(membership):
         _, controllers, group = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        base = root / "cpu" if controllers else root
-        relative = group.strip().strip("/")
-        for parent in [relative, *map(str, Path(relative).parents)] if relative else ["."]:
-            folder = base / parent
+        folder = f"{root}/cpu" if controllers else root
+        for name in ("", *filter(None, group.split("/"))):
+            folder = f"{folder}/{name}" if name else folder
             if controllers:
-                quota, period = _lines(folder / "cpu.cfs_quota_us"), _lines(folder / "cpu.cfs_period_us")
-                words = [*quota, *period]
+                words = _lines(f"{folder}/cpu.cfs_quota_us") + _lines(f"{folder}/cpu.cfs_period_us")
             else:
-                words = " ".join(_lines(folder / "cpu.max")).split()
+                words = " ".join(_lines(f"{folder}/cpu.max")).split()
             if len(words) == 2 and words[0] != "max":
                 yield int(words[0]), int(words[1])
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: str) -> list[str]:
     try:
-        return path.read_text().split("\n")[:-1]
+        with open(path) as file:
+            return file.read().splitlines()
     except OSError:
         return []

@@ -17,6 +17,7 @@ An entry of a message says by its type how it was made: see `decode_arguments` a
 
 from __future__ import annotations
 
+import copyreg
 import io
 import marshal
 import pickle
@@ -24,6 +25,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Final, cast
+
+from lightwork.workers import filemaps
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -115,6 +118,9 @@ class TaskPickler:
         self._place = place
         self._threshold = sys.maxsize if threshold is None else threshold
         self._definitions = definitions
+        self._special = filemaps.reducers()
+        # The pickler asks its own table instead of copyreg's, so this one must hold both.
+        self._table = {**copyreg.dispatch_table, **self._special} if self._special else None
 
     def dumps(self, value: object) -> tuple[bytes, list[int]]:
         """The pickle of a value, and the numbers of the buffers that lie beside it."""
@@ -128,13 +134,22 @@ class TaskPickler:
             return False
 
         try:
-            data = pickle.dumps(value, 5, buffer_callback=take)
+            data = self._plain(value, take)
             if b"__main__" not in data:
                 return data, places
         except _REFUSALS:
             pass  # cloudpickle's own refusal, which names the object, is the one to be seen
         places.clear()
-        return self._definitions.dumps_by_name(value, take), places
+        return self._definitions.dumps_by_name(value, take, self._special), places
+
+    def _plain(self, value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+        if self._table is None:
+            return pickle.dumps(value, 5, buffer_callback=take)
+        file = io.BytesIO()
+        pickler = pickle.Pickler(file, 5, buffer_callback=take)
+        pickler.dispatch_table = self._table
+        pickler.dump(value)
+        return file.getvalue()
 
 
 # --- functions --------------------------------------------------------------------------------------
@@ -179,12 +194,14 @@ class Definitions:
             self._known[name] = self._new[name] = value
         return True
 
-    def dumps_by_name(self, value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    def dumps_by_name(
+        self, value: object, take: Callable[[pickle.PickleBuffer], bool], special: filemaps.Reducers
+    ) -> bytes:
         """Pickle a value; what ``__main__`` holds by name goes by name and is noted, the rest by cloudpickle."""
         from lightwork.workers._by_value import ByNamePickler
 
         file = io.BytesIO()
-        ByNamePickler(file, self, take).dump(value)
+        ByNamePickler(file, self, take, special).dump(value)
         return file.getvalue()
 
     def take_new(self) -> bytes | None:

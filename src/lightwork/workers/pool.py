@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from lightwork.errors import WorkerStartError
@@ -47,17 +46,28 @@ class Ending(NamedTuple):
     seconds: float
 
 
-@dataclass(eq=False)
 class WorkerHandle:
-    """A worker as its parent sees it."""
+    """A worker as its parent sees it.
 
-    number: int
-    channel: Channel
-    page: Page
-    outboxes: tuple[int, ...]
-    environment: dict[str, str] | None = None
-    segments: set[int] = field(default_factory=set)
-    """What this worker was last told: its environment, and the segments that it holds."""
+    Attributes
+    ----------
+    number : int
+        Its number in the pool, never given twice.
+    environment : dict or None
+        The environment variables that it was last told.
+    segments : set of int
+        The segments of the call that it holds.
+    """
+
+    __slots__ = ("channel", "environment", "number", "outboxes", "page", "segments")
+
+    def __init__(self, number: int, channel: Channel, page: Page, outboxes: tuple[int, ...]) -> None:
+        self.number = number
+        self.channel = channel
+        self.page = page
+        self.outboxes = outboxes
+        self.environment: dict[str, str] | None = None
+        self.segments: set[int] = set()
 
     def close(self) -> None:
         """Let go of everything that this process holds of the worker."""

@@ -15,8 +15,8 @@ results are plain memory, and a worker never runs more than two replies ahead wi
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -33,16 +33,18 @@ __all__ = ["Outbox", "Segment", "Segments", "read_outbox"]
 _ALIGNMENT = 64
 
 
-@dataclass(slots=True, eq=False)
 class Segment:
-    """One buffer in anonymous memory."""
+    """One buffer in anonymous memory, and the buffer of the user's that it was copied from."""
 
-    number: int
-    descriptor: int
-    source: memoryview
-    key: tuple[int, int]
-    in_flight: int = 0
-    uses: int = 0
+    __slots__ = ("descriptor", "in_flight", "key", "number", "source", "uses")
+
+    def __init__(self, number: int, descriptor: int, source: memoryview, key: tuple[int, int]) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.source = source
+        self.key = key
+        self.in_flight = 0
+        self.uses = 0
 
 
 class Segments:
@@ -130,8 +132,6 @@ def _address(buffer: memoryview) -> int:
     `ctypes` cannot tell it for read-only buffers, NumPy can; without NumPy the object that exports the buffer
     stands for its memory (the segment keeps it alive, so its identity is not given to another).
     """
-    import sys
-
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return id(buffer.obj)

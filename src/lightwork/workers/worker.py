@@ -21,10 +21,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from lightwork.errors import PicklingFailedError
 from lightwork.workers import anonymous, functions
 from lightwork.workers.channel import Channel
 from lightwork.workers.failures import describe
@@ -59,13 +57,15 @@ _Callable = Callable[..., object]
 _SMALL = ATOMS - {str, bytes}
 
 
-@dataclass(slots=True)
 class _Function:
     """A function of the call: its bytes, and the one copy that serves all tasks, if one may."""
 
-    data: bytes
-    places: list[int]
-    ready: _Callable | None = None
+    __slots__ = ("data", "places", "ready")
+
+    def __init__(self, data: bytes, places: list[int]) -> None:
+        self.data = data
+        self.places = places
+        self.ready: _Callable | None = None
 
 
 class Worker:
@@ -207,6 +207,8 @@ class Worker:
         try:
             return encode_result(value, self._lay, RESULT_THRESHOLD)
         except Exception as error:
+            from lightwork.errors import PicklingFailedError
+
             raise PicklingFailedError(
                 f"the result, of type {type(value).__name__}, cannot be pickled and so cannot leave its worker"
                 f" ({type(error).__name__}: {error}); return something that can"
