@@ -109,6 +109,8 @@ class Pump:
         plan, pace = self._plan, self._pace
         try:
             self._fill()
+            if self._crew is not None:
+                self._crew.flush()
             left = perf_counter()
             yield None  # the generator has begun: from here on, closing or dropping it aborts the crew
             while True:
@@ -125,6 +127,8 @@ class Pump:
                 yield from results
                 plan.handed(len(results) + 1)
                 self._fill()  # workers have all that they may while the reader is away
+                if self._crew is not None:
+                    self._crew.flush()
                 del chunk, results
                 left = perf_counter()
                 yield last

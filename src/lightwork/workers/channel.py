@@ -14,6 +14,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice, takewhile
 
 from lightwork.workers.framing import HEAD, MOST_DESCRIPTORS, Frame, FrameDecoder
 
@@ -23,6 +24,8 @@ _READ = 1 << 18
 _ANCILLARY = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
 # Below this a head is joined to its body: one small copy costs less than a second buffer in the call.
 _JOINED = 1 << 14
+# Pieces in one call; the kernel takes at most 1,024 (IOV_MAX).
+_PIECES = 64
 
 
 class DescriptorShortfall(OSError):  # noqa: N818 - what happened
@@ -50,7 +53,7 @@ class Channel:
     def __init__(self, sock: socket.socket, *, takes_descriptors: bool = False) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._queue: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self._queue: deque[tuple[bytes | memoryview, tuple[int, ...]]] = deque()
         self._decoder = FrameDecoder()
         self._takes_descriptors = takes_descriptors
         self._arrived: deque[int] = deque()
@@ -66,39 +69,36 @@ class Channel:
         """Whether frames wait here for the socket to take them."""
         return bool(self._queue)
 
+    def queue(
+        self, kind: int, body: bytes | bytearray | memoryview = b"", descriptors: Sequence[int] = ()
+    ) -> None:
+        """Put a frame in line; `flush` sends it, together with others that wait.
+
+        Descriptors are duplicated, so the caller may close its own at once.
+        """
+        top = HEAD.pack(len(body), len(descriptors), kind)
+        if descriptors:
+            self._queue.append((top, tuple(os.dup(descriptor) for descriptor in descriptors)))
+        elif len(body) <= _JOINED:
+            self._queue.append((top + body, ()))
+            return
+        else:
+            self._queue.append((top, ()))
+        if len(body):
+            self._queue.append((memoryview(body).cast("B"), ()))
+
     def post(
         self, kind: int, body: bytes | bytearray | memoryview = b"", descriptors: Sequence[int] = ()
     ) -> None:
-        """Send a frame, or queue what the socket does not take now.
-
-        Descriptors are duplicated if they have to wait, so the caller may close its own at once. After the other
-        end has closed nothing is sent; `receive` tells.
-        """
-        top = HEAD.pack(len(body), len(descriptors), kind)
-        if self._queue or descriptors or len(body) > _JOINED:
-            self._post_slowly(top, body, descriptors)
-            return
-        data = top + body
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except (BrokenPipeError, ConnectionResetError):
-            return
-        if sent < len(data):
-            self._queue.append((memoryview(data)[sent:], ()))
-
-    def _post_slowly(
-        self, top: bytes, body: bytes | bytearray | memoryview, descriptors: Sequence[int]
-    ) -> None:
-        kept = tuple(os.dup(descriptor) for descriptor in descriptors)
-        self._queue.append((memoryview(top), kept))
-        if len(body):
-            self._queue.append((memoryview(body).cast("B"), ()))
+        """Queue a frame and send what the socket takes now."""
+        self.queue(kind, body, descriptors)
         self.flush()
 
     def flush(self) -> bool:
-        """Send what is queued as far as the socket takes it; returns whether all went."""
+        """Send what is queued as far as the socket takes it; returns whether all went.
+
+        After the other end has closed, nothing is sent and nothing kept; `receive` tells of it.
+        """
         queue = self._queue
         while queue:
             data, descriptors = queue[0]
@@ -106,10 +106,10 @@ class Channel:
                 if descriptors:
                     rights = array.array("i", descriptors).tobytes()
                     sent = self._sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-                elif len(queue) > 1 and not queue[1][1]:
-                    sent = self._sock.sendmsg([data, queue[1][0]])
-                else:
+                elif len(queue) == 1:
                     sent = self._sock.send(data)
+                else:
+                    sent = self._sock.sendmsg(self._run())
             except BlockingIOError:
                 return False
             except (BrokenPipeError, ConnectionResetError):
@@ -119,8 +119,12 @@ class Channel:
             while queue and sent >= len(queue[0][0]):
                 sent -= len(queue.popleft()[0])
             if sent:  # a part of a frame went; its descriptors went with the first byte
-                queue[0] = (queue[0][0][sent:], ())
+                queue[0] = (memoryview(queue[0][0])[sent:], ())
         return True
+
+    def _run(self) -> list[bytes | memoryview]:
+        """The pieces at the head of the queue that can go in one call: none of them carries descriptors."""
+        return [data for data, _ in takewhile(lambda piece: not piece[1], islice(self._queue, _PIECES))]
 
     def receive(self) -> list[Frame]:
         """All frames that have arrived whole; sets `ended` once the other end has closed."""

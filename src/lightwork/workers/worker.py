@@ -47,8 +47,8 @@ __all__ = ["RESULT_THRESHOLD", "main"]
 # Results below ride in the reply; a socket passes them faster than memory that must be mapped or copied apart
 # (measured; see DESIGN, "Results").
 RESULT_THRESHOLD = 1 << 18
-# Replies of short tasks are gathered this long before they are sent.
-_FLUSH_AFTER = 0.005
+# The reply to a message that took less (seconds) may go together with the next one's, which is likely as brief.
+_BRIEF = 1e-4
 # An idle worker leaves by itself after this long; the next call forks another in a millisecond.
 _IDLE_SECONDS = 300.0
 
@@ -193,7 +193,9 @@ class Worker:
         seconds = time.perf_counter() - begun
         _flush_streams()
         self._outbox.close_reply()
-        self._channel.post(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
+        self._channel.queue(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
+        if not self._frames or seconds > _BRIEF:
+            self._channel.flush()
         claim[0] = 0
 
     def _function(self, number: int) -> _Callable:

@@ -6,7 +6,7 @@ which span; a crew decides nothing: it carries, runs, reports.
 
 The law for crews
 -----------------
-- `send` never blocks and never runs a task. Spans sent to one worker run in the order they were sent.
+- `send` never blocks and never runs a task. What it queues may wait for the next `flush` or `wait`. Spans sent to one worker run in the order they were sent.
 - Each span sent is answered by exactly one `Done`, or by the `Died` of its worker, its last event.
 - A worker that died is replaced: an `Up` follows, or `wait` raises what prevents it.
 - A task that fails does not end its span: `Done` says which failed, the others have their results.
@@ -108,6 +108,9 @@ class Crew(Protocol):
 
     def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
         """Queue a span with a worker; raises `TaskNotSent` where a task cannot travel."""
+
+    def flush(self) -> None:
+        """Let the workers have what was queued; `wait` does so too."""
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """What happened, in order; blocks until something did, at most `timeout` seconds (None: for ever)."""

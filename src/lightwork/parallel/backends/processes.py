@@ -91,6 +91,7 @@ class ProcessCrew:
         self._function_frames: list[tuple[bytes, list[Segment]]] = []
         self._kept: list[Callable[..., object]] = []
         self._blameless = 0
+        self._unsent: set[_Member] = set()
         self._watch = select.poll()
         self._environment = _environment(count, options)
         self._members: dict[int, _Member] = {}
@@ -150,7 +151,7 @@ class ProcessCrew:
         one_function = numbers.count(number) == len(numbers)
         message = (self._call, first, number if one_function else numbers, entries)
         member.owed.append((first, tasks))
-        self._post(member, Kind.TASKS, pack(message))
+        self._queue(member, Kind.TASKS, pack(message))
         if self._segments.count > before:
             self._drop_idle_segments()
 
@@ -183,7 +184,7 @@ class ProcessCrew:
         if new is not None:
             self._defined.append(new)
         for data in self._defined[member.definitions :]:
-            self._post(member, Kind.DEFINE, data)
+            self._queue(member, Kind.DEFINE, data)
         member.definitions = len(self._defined)
         frames = self._function_frames[member.functions :]
         held = member.handle.segments
@@ -191,17 +192,23 @@ class ProcessCrew:
             if segment.number not in held:
                 held.add(segment.number)
                 size = segment.source.nbytes
-                self._post(member, Kind.SEGMENT, pack((segment.number, size)), [segment.descriptor])
+                self._queue(member, Kind.SEGMENT, pack((segment.number, size)), [segment.descriptor])
         for data, _ in frames:
-            self._post(member, Kind.FUNCTION, data)
+            self._queue(member, Kind.FUNCTION, data)
         member.functions = len(self._function_frames)
 
-    def _post(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
-        channel = member.handle.channel
-        channel.post(kind, body, descriptors)
-        if channel.pending and not member.watches_out:
-            member.watches_out = True
-            self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
+    def _queue(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
+        member.handle.channel.queue(kind, body, descriptors)
+        self._unsent.add(member)
+
+    def flush(self) -> None:
+        """Hand what `send` has queued to the sockets, one call for each worker."""
+        for member in self._unsent:
+            channel = member.handle.channel
+            if not channel.flush() and not member.watches_out:
+                member.watches_out = True
+                self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
+        self._unsent.clear()
 
     def _drop_idle_segments(self) -> None:
         dropped = self._segments.drop_idle()
@@ -214,12 +221,13 @@ class ProcessCrew:
         held = member.handle.segments
         if mine := [number for number in numbers if number in held]:
             held.difference_update(mine)
-            self._post(member, Kind.FORGET, pack(mine))
+            self._queue(member, Kind.FORGET, pack(mine))
 
     # --- receiving ---
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """What happened, in order; blocks until something did."""
+        self.flush()
         events: list[Event] = []
         milliseconds = None if timeout is None else max(0, round(timeout * 1000))
         while not events:
@@ -267,7 +275,8 @@ class ProcessCrew:
                     results[offset] = None
                     failures[index] = blame.not_read(error, index, tasks[offset])
         if box is not None:
-            self._post(member, Kind.FREED, pack(box))
+            self._queue(member, Kind.FREED, pack(box))
+            self.flush()  # the worker may wait for it, and our caller may be away for long
         if self._taken:
             for index in range(first, first + len(results)):
                 self._segments.give_back(self._taken.pop(index, ()))
@@ -278,6 +287,7 @@ class ProcessCrew:
     def _bury(self, member: _Member, events: list[Event]) -> None:
         handle = member.handle
         self._leave(member)
+        self._unsent.discard(member)
         ending = self._pool.ending(handle)
         claimed = handle.page.claimed
         handle.close()

@@ -59,6 +59,9 @@ class _Threads:
     def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
         self._inboxes[worker].put((first, tasks))
 
+    def flush(self) -> None:
+        """Nothing to do: `send` has handed the span over."""
+
     def wait(self, timeout: float | None) -> Sequence[Event]:
         outbox = self._outbox
         try:
