@@ -6,7 +6,8 @@ which span; a crew decides nothing: it carries, runs, reports.
 
 The law for crews
 -----------------
-- `send` never blocks and never runs a task. What it queues may wait for the next `flush` or `wait`. Spans sent to one worker run in the order they were sent.
+- `send` never blocks and never runs a task. What it queues may wait for the next `flush` or `wait`. Spans sent
+  to one worker run in the order they were sent.
 - Each span sent is answered by exactly one `Done`, or by the `Died` of its worker, its last event.
 - A worker that died is replaced: an `Up` follows, or `wait` raises what prevents it.
 - A task that fails does not end its span: `Done` says which failed, the others have their results.
