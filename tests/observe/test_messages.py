@@ -13,8 +13,8 @@ from lightwork.observe.messages import (
     memory_line,
     parallel_line,
     say,
-    shorten,
     short_format_time,
+    shorten,
 )
 
 

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -5,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightwork.errors import OptionError, OptionTypeError
-from lightwork.parallel.batching import MOST_QUEUED, MOST_TASKS, QUEUED, TARGET, Pace, share, understand, window
+from lightwork.parallel.batching import (
+    MOST_QUEUED,
+    MOST_TASKS,
+    QUEUED,
+    TARGET,
+    Pace,
+    share,
+    understand,
+    window,
+)
 
 
 class TestSize:
@@ -21,7 +31,7 @@ class TestSize:
             sizes.append(pace.size)
             pace.ran(pace.size, pace.size * 1e-6)
         assert sizes[0] == 1
-        assert all(after <= 2 * before for before, after in zip(sizes, sizes[1:], strict=False))
+        assert all(after <= 2 * before for before, after in pairwise(sizes))
         assert sizes[-1] == pytest.approx(TARGET / 1e-6, rel=0.01)
 
     def test_slow_tasks_travel_alone(self):

@@ -40,7 +40,7 @@ class Watcher(Protocol):
         """So many tasks are finished and taken; whether the input has more."""
 
     def ended(self, completed: int, whole: bool) -> None:
-        """The loop is over, called once; `whole` says whether every task was finished."""
+        """The loop is over, called once; `whole` says whether every task was finished and none failed."""
 
 
 class Pump:
@@ -218,7 +218,7 @@ class Pump:
             crew, self._crew = self._crew, None
             if crew is not None:
                 crew.release()
-            self._end(whole=True)
+            self._end(whole=self._outcomes.failure is None)
 
     def _end(self, *, whole: bool) -> None:
         if not self._ended:

@@ -53,8 +53,10 @@ def checked(first: int, tasks: list[Task[object]]) -> tuple[list[Task[object]], 
     last: type | None = None
     try:
         for task in tasks:
+            if type(task) is not tuple:
+                break
             func, args, kwargs = task
-            if type(args) is not tuple or type(kwargs) is not dict or type(task) is not tuple:
+            if type(args) is not tuple or type(kwargs) is not dict:
                 break
             if type(func) is not last:
                 last = type(func)

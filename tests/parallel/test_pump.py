@@ -1,0 +1,436 @@
+"""The pump over a crew without workers: every path of a loop, in any order of events."""
+
+import gc
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightwork.errors import LightworkError, TaskFormatError, TaskTimeout
+from lightwork.parallel.backends.base import Done
+from lightwork.parallel.batching import Pace
+from lightwork.parallel.outcomes import Outcomes
+from lightwork.parallel.plan import Plan
+from lightwork.parallel.pump import Pump
+from lightwork.parallel.tasks import delayed
+from lightwork.workers.functions import Found, Missing
+
+from .fakes import FakeCrew, Killed
+
+
+class Recorder:
+    def __init__(self):
+        self.counts, self.endings, self.hires = [], [], 0
+
+    def hired(self):
+        self.hires += 1
+
+    def advanced(self, completed, dispatched, exhausted):
+        self.counts.append((completed, dispatched, exhausted))
+
+    def ended(self, completed, whole):
+        self.endings.append((completed, whole))
+
+
+class Loop:
+    """A pump with its parts, and what happened to them."""
+
+    def __init__(
+        self,
+        tasks,
+        workers=2,
+        window=4,
+        size=1,
+        ordered=True,
+        ahead=False,
+        timeout=None,
+        in_batches=True,
+        **crew,
+    ):
+        self.taken = 0
+        self.crew = None
+        self.recorder = Recorder()
+        self.plan = Plan(window, pace := Pace(size, ahead=ahead), in_batches=in_batches, workers=workers)
+        outcomes = Outcomes(ordered=ordered)
+
+        def hire():
+            self.crew = FakeCrew(workers, **crew)
+            return self.crew
+
+        self.pump = Pump(self.counting(tasks), hire, self.plan, pace, outcomes, timeout, self.recorder)
+
+    def counting(self, tasks):
+        for task in tasks:
+            self.taken += 1
+            yield task
+
+
+def squares(count):
+    return (delayed(pow)(i, 2) for i in range(count))
+
+
+def fail(index):
+    raise ValueError(index)
+
+
+def kill(claimed=True):
+    raise Killed(claimed)
+
+
+@st.composite
+def shapes(draw):
+    return {
+        "workers": draw(st.integers(1, 5)),
+        "window": draw(st.integers(1, 20) | st.just(inf)),
+        "size": draw(st.integers(1, 6) | st.none()),
+        "in_batches": draw(st.booleans()),
+        "seed": draw(st.integers(0, 10**6)),
+        "late_up": draw(st.booleans()),
+        "seconds": draw(st.sampled_from([1e-9, 1e-4, 1.0])),
+    }
+
+
+class TestCollect:
+    @given(shapes(), st.integers(0, 60))
+    def test_all_results_in_order(self, shape, count):
+        loop = Loop(squares(count), **shape)
+        assert loop.pump.collect() == [i * i for i in range(count)]
+        assert loop.recorder.endings == [(count, True)]
+        if count:
+            assert loop.crew.ended == "released"
+
+    def test_no_tasks_no_workers(self):
+        loop = Loop([])
+        assert loop.pump.collect() == []
+        assert loop.crew is None
+        assert loop.recorder.endings == [(0, True)]
+
+    def test_every_failure_ends_it_with_the_lowest_known(self):
+        tasks = [*squares(3), delayed(fail)(3), delayed(fail)(4), *squares(10)]
+        loop = Loop(tasks, workers=1, size=5, window=inf)
+        with pytest.raises(ValueError, match=r"^3$") as caught:
+            loop.pump.collect()
+        assert caught.value.args == (3,)
+        assert loop.crew.ended == "aborted"
+        assert loop.recorder.endings == [(5, False)]
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_a_failure_out_of_order_ends_it_at_once(self, seed):
+        sent = []
+
+        def note_and_fail():
+            sent.extend(loop.crew.sent)
+            fail(1)
+
+        loop = Loop([delayed(abs)(0), delayed(note_and_fail)(), *squares(50)], seed=seed)
+        with pytest.raises(ValueError, match="1"):
+            loop.pump.collect()
+        assert loop.crew.sent == sent
+
+    def test_one_slow_result_holds_up_nothing(self):
+        """A list's window counts what is not finished; results that wait for an earlier one do not fill it."""
+        loop = Loop(squares(100), workers=2, window=2)
+        loop.pump._source = iter(list(squares(100)))
+        crew = FakeCrew(2)
+        crew.random.choice = lambda busy: busy[-1]  # the first worker's answer comes last
+        loop.pump._hire = lambda: crew
+        assert loop.pump.collect() == [i * i for i in range(100)]
+        assert [worker for worker, _, _ in crew.sent].count(0) <= 2
+
+    def test_the_input_is_taken_only_as_far_as_the_window_allows(self):
+        lead = []
+
+        def tasks():
+            for i in range(50):
+                lead.append(i - loop.plan.finished)
+                yield delayed(pow)(i, 2)
+
+        loop = Loop(tasks(), window=3, seconds=1e-9)
+        loop.pump.collect()
+        assert max(lead) <= 2
+
+    def test_counts_are_told(self):
+        loop = Loop(squares(5))
+        loop.pump.collect()
+        completed = [count for count, _, _ in loop.recorder.counts]
+        assert completed == sorted(completed)
+        assert loop.recorder.counts[-1] == (5, 5, True)
+        assert loop.recorder.hires == 1
+
+
+class TestStream:
+    @given(shapes(), st.integers(0, 60), st.booleans())
+    def test_all_results(self, shape, count, ordered):
+        loop = Loop(squares(count), ordered=ordered, ahead=True, **shape)
+        results = list(loop.pump.stream())
+        assert (results if ordered else sorted(results)) == [i * i for i in range(count)]
+        assert loop.recorder.endings == [(count, True)]
+
+    def test_work_begins_at_the_call(self):
+        loop = Loop(squares(50), ahead=True)
+        generator = loop.pump.stream()
+        assert loop.crew.sent
+        generator.close()
+
+    @given(shapes(), st.integers(1, 60), st.booleans())
+    def test_its_lead_over_the_reader_never_exceeds_the_window(self, shape, count, ordered):
+        loop = Loop(squares(count), ordered=ordered, ahead=True, **shape)
+        largest = 1
+        for read, _ in enumerate(loop.pump.stream(), 1):
+            largest = max(largest, loop.pump._pace.size)
+            batches = shape["in_batches"] or shape["size"] is None
+            if shape["in_batches"] or shape["size"] is not None:
+                assert loop.taken - read <= shape["window"] * (largest if batches else 1)
+
+    def test_closing_aborts(self):
+        loop = Loop(squares(50), ahead=True)
+        generator = loop.pump.stream()
+        assert next(generator) == 0
+        generator.close()
+        assert loop.crew.ended == "aborted"
+        assert loop.recorder.endings == [(loop.plan.finished, False)]
+        assert list(generator) == []
+
+    @pytest.mark.parametrize("read", [0, 1])
+    def test_dropping_aborts(self, read):
+        loop = Loop(squares(50), ahead=True)
+        generator = loop.pump.stream()
+        for _ in range(read):
+            next(generator)
+        del generator
+        gc.collect()
+        assert loop.crew.ended == "aborted"
+
+    def test_workers_go_back_before_the_last_result_is_read(self):
+        loop = Loop(squares(4), ahead=True, window=10)
+        generator = loop.pump.stream()
+        next(generator)
+        while loop.plan.finished < 4:
+            next(generator)
+        next(generator, None)
+        assert loop.crew.ended == "released"
+
+    def test_a_failure_appears_at_its_place(self):
+        tasks = [*squares(5), delayed(fail)(5), *squares(100)]
+        for seed in range(20):
+            loop = Loop(tasks, ahead=True, seed=seed, size=2, window=6)
+            generator = loop.pump.stream()
+            assert [next(generator) for _ in range(5)] == [0, 1, 4, 9, 16]
+            with pytest.raises(ValueError, match="5"):
+                next(generator)
+            assert loop.crew.ended == "aborted"
+            assert loop.taken < 40
+            assert list(generator) == []
+
+    def test_unordered_failure_comes_when_it_comes(self):
+        loop = Loop([*squares(3), delayed(fail)(3)], ordered=False, ahead=True, workers=1)
+        seen = []
+        with pytest.raises(ValueError, match="3"):
+            seen.extend(loop.pump.stream())
+        assert loop.crew.ended == "released"
+        assert loop.recorder.endings == [(4, False)]
+
+
+class TestInput:
+    def test_what_it_raises_goes_on_and_the_crew_is_aborted(self):
+        def tasks():
+            yield from squares(5)
+            raise KeyError("mine")
+
+        loop = Loop(tasks())
+        with pytest.raises(KeyError, match="mine"):
+            loop.pump.collect()
+        assert loop.crew.ended == "aborted"
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupt_anywhere_aborts(self, error):
+        loop = Loop(squares(5))
+
+        def interrupted(events):
+            raise error
+
+        loop.pump._handle = interrupted
+        with pytest.raises(error):
+            loop.pump.collect()
+        assert loop.crew.ended == "aborted"
+        assert loop.recorder.endings == [(0, False)]
+
+    def test_no_task_is_told_before_there_are_workers(self):
+        loop = Loop([3])
+        with pytest.raises(TaskFormatError, match="got 3 at position 0: did you forget `delayed`"):
+            loop.pump.collect()
+        assert loop.crew is None
+
+    @pytest.mark.parametrize(
+        ("item", "said"), [(3, "got 3 at position 7"), ((4, (), {}), "position 7 calls 4, of type int")]
+    )
+    def test_no_task_later_on(self, item, said):
+        loop = Loop([*squares(7), item])
+        with pytest.raises(TaskFormatError, match=said):
+            loop.pump.collect()
+        assert loop.crew.ended == "aborted"
+
+    def test_infinite_input_of_a_generator(self):
+        def forever():
+            while True:
+                yield delayed(abs)(-1)
+
+        loop = Loop(forever(), ahead=True)
+        generator = loop.pump.stream()
+        assert [next(generator) for _ in range(10)] == [1] * 10
+        generator.close()
+
+
+class TestTimeout:
+    def test_no_result_in_time(self):
+        loop = Loop(squares(5), timeout=1e-9, silent=True)
+        with pytest.raises(TaskTimeout, match=r"timeout=1e-09 seconds; 0 of the 2 tasks"):
+            loop.pump.collect()
+        assert loop.crew.ended == "aborted"
+
+    def test_in_time(self):
+        assert Loop(squares(5), timeout=600).pump.collect() == [0, 1, 4, 9, 16]
+
+
+class TestDeath:
+    @given(shapes(), st.integers(0, 30))
+    def test_names_its_task_and_the_loop_ends(self, shape, deadly):
+        tasks = list(squares(31))
+        tasks[deadly] = delayed(kill)()
+        loop = Loop(tasks, **shape)
+        with pytest.raises(RuntimeError, match=f"died in {deadly}$"):
+            loop.pump.collect()
+        assert loop.crew.ended == "aborted"
+
+    @given(shapes(), st.sets(st.integers(0, 30), max_size=5), st.booleans())
+    def test_all_others_are_done_once(self, shape, dying, ordered):
+        """Workers that die without a claim, once for each of some tasks: nobody is blamed, nothing is lost."""
+        left = set(dying)
+
+        def task(index):
+            if index in left:
+                left.discard(index)
+                raise Killed(False)
+            return index
+
+        loop = Loop([delayed(task)(i) for i in range(31)], ordered=ordered, ahead=True, **shape)
+        results = list(loop.pump.stream())
+        assert (results if ordered else sorted(results)) == list(range(31))
+
+    @given(shapes())
+    def test_a_task_that_always_kills_without_a_claim_is_blamed_in_the_end(self, shape):
+        tasks = list(squares(20))
+        tasks[7] = delayed(kill)(claimed=False)
+        loop = Loop(tasks, **shape)
+        with pytest.raises(RuntimeError, match="died in None"):
+            loop.pump.collect()
+
+
+class TestNotSent:
+    @given(shapes(), st.integers(0, 30))
+    def test_the_error_of_the_task_is_raised(self, shape, index):
+        loop = Loop(squares(31), unsendable=[index], **shape)
+        with pytest.raises(ValueError, match=f"task {index} cannot travel"):
+            loop.pump.collect()
+
+    @given(shapes())
+    def test_the_rest_of_its_span_is_run(self, shape):
+        loop = Loop(squares(31), unsendable=[11], ahead=True, **shape)
+        generator = loop.pump.stream()
+        assert [next(generator) for _ in range(11)] == [i * i for i in range(11)]
+        with pytest.raises(ValueError, match="11"):
+            next(generator)
+
+
+class Memo:
+    """A remembered function: knows the results of even numbers."""
+
+    def __init__(self, broken=()):
+        self.asked, self.finished, self.broken = [], [], set(broken)
+
+    def __call__(self, x):
+        raise AssertionError("workers get what the lookup says")
+
+    def __lightwork_lookup__(self, args, kwargs):
+        (x,) = args
+        self.asked.append(x)
+        if x in self.broken:
+            raise ZeroDivisionError(x)
+        if x % 2 == 0:
+            return Found(x * x)
+        return Missing(pow, (x,), {"exp": 2}, self.finish if x % 3 == 0 else None)
+
+    def finish(self, result):
+        self.finished.append(result)
+        if result == 81:
+            raise OSError("disk full")
+        return -result
+
+
+class TestRemembered:
+    def test_all_found_needs_no_worker(self):
+        memo = Memo()
+        loop = Loop([delayed(memo)(2 * i) for i in range(100)])
+        assert loop.pump.collect() == [4 * i * i for i in range(100)]
+        assert loop.crew is None
+        assert loop.recorder.counts[-1][0] == 100
+
+    @given(shapes(), st.booleans())
+    def test_found_and_missing_among_others(self, shape, ahead):
+        memo = Memo()
+        tasks = [delayed(memo)(i) if i % 5 else delayed(pow)(i, 2) for i in range(9)]
+        loop = Loop(tasks, ahead=ahead, **shape)
+        results = list(loop.pump.stream()) if ahead else loop.pump.collect()
+        assert results == [-9 if i == 3 else i * i for i in range(9)]
+        assert memo.asked == [1, 2, 3, 4, 6, 7, 8]
+        assert memo.finished == [9]
+        sent = [i for _, first, length in loop.crew.sent for i in range(first, first + length)]
+        assert sorted(sent) == [0, 1, 3, 5, 7]
+
+    def test_a_lookup_that_fails_fails_its_task(self):
+        loop = Loop([delayed(Memo(broken=[3]))(i) for i in range(6)], ahead=True)
+        generator = loop.pump.stream()
+        assert [next(generator) for _ in range(3)] == [0, 1, 4]
+        with pytest.raises(ZeroDivisionError):
+            next(generator)
+
+    def test_a_finish_that_fails_fails_its_task(self):
+        loop = Loop([delayed(Memo())(i) for i in (7, 9)])
+        with pytest.raises(OSError, match="disk full"):
+            loop.pump.collect()
+
+    def test_a_death_keeps_what_is_to_be_finished(self):
+        memo, left = Memo(), [1]
+
+        def die_once():
+            if left:
+                left.pop()
+                raise Killed(False)
+
+        tasks = [delayed(die_once)(), delayed(memo)(3), delayed(memo)(15)]
+        loop = Loop(tasks, workers=1, size=3)
+        assert loop.pump.collect() == [None, -9, -225]
+        assert memo.finished == [9, 225]
+
+    def test_the_lead_counts_what_was_found(self):
+        loop = Loop([delayed(Memo())(0) for _ in range(100)], ahead=True, window=4)
+        generator = loop.pump.stream()
+        assert loop.taken <= 4
+        next(generator)
+        assert loop.taken <= 5
+
+
+def test_a_crew_that_answers_with_too_few_results_is_refused():
+    loop = Loop(squares(5))
+    loop.crew = crew = FakeCrew(2)
+    crew.run = lambda worker, first, tasks: [Done(worker, first, [], None, 0.0)]
+    loop.pump._hire = lambda: crew
+    with pytest.raises(LightworkError, match="answered 1 tasks with 0 results"):
+        loop.pump.collect()
+
+
+def test_messages_with_one_worker_are_bounded():
+    loop = Loop(squares(2000), window=inf, seconds=1e-9, workers=3)
+    loop.pump.collect()
+    assert 2 <= loop.crew.deepest <= 8
