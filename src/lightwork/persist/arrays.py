@@ -1,0 +1,260 @@
+"""How NumPy's arrays are pickled: as NumPy's public functions over one buffer. NumPy is never imported from here.
+
+An array becomes ``numpy.frombuffer(buffer, dtype)``, and ``numpy.reshape`` of that where it has not exactly one
+axis; a subclass is a view of the former. What NumPy itself would copy first (memory maps, read-only,
+masked, structured and non-contiguous arrays, dates) is handed over as it lies. Names that start with an
+underscore never get into a file, since `numpy._core` moves.
+
+`Reducers` is the pickler's ``dispatch_table``: the C pickler looks up the exact class of an object in it, once
+for each object, without calling Python. A class that it sees for the first time is decided in
+`__missing__`; ordinary classes get the C function that the pickler would have called itself.
+
+The buffer that the pickler sees may be a *stand-in* (`Reducers.sources`): of the length that is needed, never
+read, and replaced by the data when it is written. So a strided array is written in blocks, not copied whole, and
+a read-only one loads as a writable one.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import mmap
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from operator import methodcaller
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any, Final
+
+from lightwork.persist.layout import BIG, HANDED_OVER, LITTLE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# NumPy's stubs do not know arrays as buffers before Python 3.12.
+Array = Any
+Reduced = tuple[Any, ...] | str
+Reducer = Callable[[Any], Reduced]
+
+BLOCK: Final = 1 << 20  # bytes of a strided array that are copied at a time
+_PLAIN: Final[Reducer] = methodcaller("__reduce_ex__", 5)
+_STRING_KINDS: Final = "biufcmMSUV"  # the kinds of dtypes that their string describes in full
+
+
+class Reducers(dict[type, Reducer]):
+    """The dispatch table of one pickling, and what it learned: classes, byte orders, stand-ins."""
+
+    def __init__(self, registered: Mapping[type, Reducer] | None = None, *, handed_over: bool = True) -> None:
+        self._registered = copyreg.dispatch_table if registered is None else registered
+        self._handed_over = handed_over
+        self.orders = 0
+        self.sources: dict[int, Array] = {}
+
+    def __missing__(self, cls: type) -> Reducer:
+        reducer = self._registered.get(cls)
+        if reducer is None:
+            if issubclass(cls, type):
+                raise KeyError(cls)  # classes go by name: the pickler's own affair
+            own: dict[type, Reducer] = {memoryview: _memoryview, _Strided: self._strided}
+            reducer = own.get(cls) or self._for_numpy(cls) or _PLAIN
+        self[cls] = reducer
+        return reducer
+
+    def get(self, cls: type, default: Any = None) -> Any:
+        """What the pure-Python pickler asks for."""
+        try:
+            return self[cls]
+        except KeyError:
+            return default
+
+    def _for_numpy(self, cls: type) -> Reducer | None:
+        numpy = sys.modules.get("numpy")
+        root = getattr(numpy, "ndarray", None)
+        if numpy is None or root is None or not hasattr(numpy, "memmap"):  # while it is being imported
+            return None
+        if cls is root or cls is numpy.memmap:
+            return self._array
+        if issubclass(cls, root):
+            return self._subclass_reducer(cls, root)
+        if cls.__module__ == "numpy.dtypes" and cls.__name__ == "StringDType":
+            return _string_dtype
+        if issubclass(cls, numpy.generic):
+            return _scalar if cls.__module__ == "numpy" and cls is not numpy.object_ else None
+        return None
+
+    def _subclass_reducer(self, cls: type, root: type) -> Reducer | None:
+        masked = sys.modules.get("numpy.ma")
+        if masked is not None and cls is masked.MaskedArray:
+            return self._masked
+        for name in ("__reduce__", "__reduce_ex__", "__setstate__", "__getstate__"):
+            if getattr(cls, name, None) is not getattr(root, name, None) and not _is_recarray(cls):
+                return None  # the class has its own way
+        return self._view
+
+    def _array(self, array: Array) -> Reduced:
+        import numpy as np
+
+        dtype = array.dtype
+        if dtype.hasobject or dtype.kind not in _STRING_KINDS:
+            # The state that NumPy itself would set, on an empty array made in public.
+            return np.ndarray, ((0,), dtype), array.__reduce__()[2]
+        if array.nbytes == 0:
+            return np.zeros, (array.shape, _dtype(dtype), "C")
+        self._note_order(dtype)
+        order = "C" if array.flags.c_contiguous or not array.flags.f_contiguous else "F"
+        if array.ndim != 1:
+            # A view where the array is contiguous; otherwise a stand-in of one axis, never a copy.
+            flat = array.reshape(-1, order=order) if array.flags.forc else _Strided(array)
+            return np.reshape, (flat, array.shape, order)
+        return np.frombuffer, (self._buffer(array), _dtype(dtype))
+
+    def _buffer(self, array: Array) -> bytearray | PickleBuffer:
+        """The bytes of an array, as an object that the pickler takes for a writable buffer."""
+        import numpy as np
+
+        if array.nbytes < HANDED_OVER:
+            return bytearray(array.tobytes())
+        if not array.flags.c_contiguous:
+            if not self._handed_over:
+                return PickleBuffer(_bytes(array))
+            return self._stand_in(array, array.nbytes)
+        # The base class: a subclass's view() may do anything.
+        raw = array.view(np.uint8, np.ndarray)
+        return PickleBuffer(raw if raw.flags.writeable else _writable(raw))
+
+    def _stand_in(self, array: Array, nbytes: int) -> PickleBuffer:
+        import numpy as np
+
+        # Address space only: no page of it is ever touched.
+        space = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+        buffer = PickleBuffer(_writable(np.frombuffer(space, np.uint8)))
+        self.sources[id(buffer)] = array
+        return buffer
+
+    def _strided(self, strided: _Strided) -> Reduced:
+        import numpy as np
+
+        array = strided.array
+        if array.nbytes < HANDED_OVER or not self._handed_over:
+            flat = np.ascontiguousarray(array).reshape(-1)
+            return np.frombuffer, (self._buffer(flat), _dtype(array.dtype))
+        return np.frombuffer, (self._stand_in(array, array.nbytes), _dtype(array.dtype))
+
+    def _view(self, array: Array) -> Reduced:
+        import numpy as np
+
+        return np.ndarray.view, (np.ndarray.view(array, np.ndarray), type(array))
+
+    def _masked(self, array: Any) -> Reduced:
+        import numpy as np
+
+        data, mask = np.ma.getdata(array), np.ma.getmask(array)
+        if type(data) is not np.ndarray:
+            if type(data) is not np.memmap:
+                reduced: Reduced = array.__reduce_ex__(5)
+                return reduced
+            data = data.view(np.ndarray)
+        state = {
+            "mask": mask,
+            "fill_value": getattr(array, "_fill_value", None),
+            "hard_mask": array.hardmask,
+            "copy": False,
+            "shrink": False,
+        }
+        return copyreg.__newobj_ex__, (type(array), (data,), state)  # type: ignore[attr-defined]
+
+    def _note_order(self, dtype: np.dtype[Any]) -> None:
+        little = (sys.byteorder == "little") == dtype.isnative
+        self.orders |= LITTLE if little else BIG
+
+
+class _Strided:
+    """An array of any shape and strides, to be pickled as its elements in C order along one axis."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+
+def _memoryview(view: memoryview) -> Reduced:
+    if view.format == "B" and view.ndim == 1 and view.contiguous:
+        return memoryview, (PickleBuffer(view),)
+    if view.format.lstrip("@") not in tuple("cbB?hHiIlLqQnNfdP"):
+        raise TypeError(f"cannot pickle a memoryview of format {view.format!r}; pickle the array behind it")
+    flat = view.cast("B") if view.c_contiguous else memoryview(bytearray(view.tobytes()))
+    return memoryview.cast, (flat, view.format, list(view.shape or ()))
+
+
+def _is_recarray(cls: type) -> bool:
+    return cls is sys.modules["numpy"].recarray
+
+
+def _dtype(dtype: np.dtype[Any]) -> str | np.dtype[Any]:
+    """A dtype as it is to be pickled: its string where that says all, which is short and shared."""
+    if (
+        dtype.names is None
+        and dtype.subdtype is None
+        and dtype.metadata is None
+        and dtype.kind in _STRING_KINDS
+    ):
+        return sys.intern(dtype.str)
+    return dtype
+
+
+def _writable(raw: Array) -> Array:
+    """The same bytes, claimed to be writable; they are only read, but load as writable ones."""
+    import numpy as np
+
+    return np.asarray(_Claim(raw))
+
+
+class _Claim:
+    def __init__(self, raw: Array) -> None:
+        self._raw = raw
+        address = raw.__array_interface__["data"][0]
+        self.__array_interface__ = {
+            "data": (address, False), "shape": raw.shape, "typestr": "|u1", "version": 3,
+        }  # fmt: skip
+
+
+def _string_dtype(dtype: Any) -> Reduced:
+    options = {"coerce": dtype.coerce}
+    if hasattr(dtype, "na_object"):
+        options["na_object"] = dtype.na_object
+    return copyreg.__newobj_ex__, (type(dtype), (), options)  # type: ignore[attr-defined]
+
+
+def _scalar(value: np.generic) -> Reduced:
+    import numpy as np
+
+    cls = type(value)
+    dtype = value.dtype
+    if cls in (np.float64, np.float32, np.int64, np.int32):
+        return cls, (value.item(),)
+    if isinstance(value, bytes | str):  # their dtype would lose trailing zeros
+        return cls, (bytes(value) if isinstance(value, bytes) else str(value),)
+    if dtype.hasobject:
+        reduced: Reduced = value.__reduce_ex__(5)
+        return reduced
+    if value.nbytes == 0:
+        return np.take, (np.zeros(1, dtype), 0)
+    return np.take, (np.frombuffer(value.tobytes(), dtype), 0)
+
+
+def blocks(array: Array) -> Iterator[memoryview]:
+    """The bytes of an array in C order, copied piece by piece."""
+    if array.nbytes <= BLOCK or array.ndim == 0:
+        yield memoryview(_bytes(array))
+        return
+    row = array.nbytes // len(array)
+    if row > BLOCK:
+        for part in array:
+            yield from blocks(part)
+        return
+    step = max(1, BLOCK // row)
+    for start in range(0, len(array), step):
+        yield memoryview(_bytes(array[start : start + step]))
+
+
+def _bytes(array: Array) -> Array:
+    """A private copy of the elements in C order, as bytes."""
+    import numpy as np
+
+    return np.array(array, order="C", copy=True, subok=False).reshape(-1).view(np.uint8)

@@ -1,0 +1,194 @@
+"""An object into the chunks of its pickle: which pickler, with which reducers, and who is to blame where it fails.
+
+The plain C pickler comes first. cloudpickle, which is slower and writes code into the file, is only called where
+the plain one refuses (lambdas, local classes), and for what `__main__` defines, which no other program could
+find by name. Nothing is written to a place from here: a failure leaves it as it was.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from lightwork.persist.arrays import Reducers
+from lightwork.persist.layout import HANDED_OVER, Piece
+
+if TYPE_CHECKING:
+    from lightwork.errors import PicklingFailedError
+
+PROTOCOL: Final = 5
+
+
+class Pickled(NamedTuple):
+    """The chunks of a pickle in order, and what the pickler learned."""
+
+    pieces: list[Piece]
+    reducers: Reducers
+    by_value: bool  # cloudpickle wrote code into it
+
+
+class _Recorder:
+    """The file of a pickler: keeps what is written."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
+
+    def write(self, piece: Any) -> None:
+        # The pure-Python pickler writes views of a buffer that it reuses.
+        self.pieces.append(bytes(piece) if type(piece) is memoryview else piece)
+
+
+def _plain(value: object, protocol: int) -> Pickled:
+    recorder = _Recorder()
+    pickler = pickle.Pickler(recorder, protocol)
+    reducers = Reducers(handed_over=hands_over())
+    if protocol >= PROTOCOL:
+        pickler.dispatch_table = reducers
+    pickler.dump(value)
+    return Pickled(recorder.pieces, reducers, by_value=False)
+
+
+def _by_value(value: object, protocol: int) -> Pickled:
+    import cloudpickle
+
+    recorder = _Recorder()
+    pickler = cloudpickle.Pickler(recorder, protocol)
+    reducers = Reducers(pickler.dispatch_table, handed_over=hands_over())
+    if protocol >= PROTOCOL:
+        pickler.dispatch_table = reducers
+    pickler.dump(value)
+    return Pickled(recorder.pieces, reducers, by_value=True)
+
+
+def pickled(value: object, protocol: int) -> Pickled:
+    """Pickle `value`; raises PicklingFailedError with the path to the member that cannot be pickled."""
+    plain = refusal = None
+    try:
+        plain = _plain(value, protocol)
+        if not _mentions_main(plain.pieces):
+            return plain
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a __reduce__ may raise: cloudpickle may know better
+        refusal = error
+    try:
+        return _by_value(value, protocol)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if plain is not None:  # by name it works, if only for programs that define the same
+            return plain
+        deep = isinstance(refusal, RecursionError)
+        raise _failure(value, protocol, "it is nested too deeply" if deep else str(error)) from error
+
+
+def _mentions_main(pieces: list[Piece]) -> bool:
+    return any(type(piece) is bytes and b"__main__" in piece for piece in pieces)
+
+
+_hands_over: bool | None = None
+
+
+def hands_over() -> bool:
+    """Whether this interpreter's pickler gives big buffers to `write()` as they are; found out once."""
+    global _hands_over
+    if _hands_over is None:
+        recorder = _Recorder()
+        buffer = pickle.PickleBuffer(bytearray(HANDED_OVER))
+        pickle.Pickler(recorder, PROTOCOL).dump(buffer)
+        _hands_over = any(piece is buffer for piece in recorder.pieces)
+    return _hands_over
+
+
+# --- who is to blame ------------------------------------------------------------------------------
+
+
+def _failure(value: object, protocol: int, reason: str) -> PicklingFailedError:
+    from lightwork.errors import PicklingFailedError
+
+    path, culprit = _culprit(value, _callers_name(value), protocol)
+    kind = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
+    message = (
+        f"{path} (of type {kind}) cannot be pickled: {reason}. Nothing was written; leave this member out "
+    )
+    return PicklingFailedError(
+        message + "(__getstate__), or replace it by something that can be pickled.", path
+    )
+
+
+def _fails(value: object, protocol: int) -> bool:
+    for attempt in (_plain, _by_value):
+        try:
+            attempt(value, protocol)
+        except Exception:
+            continue
+        return False
+    return True
+
+
+def _culprit(value: object, path: str, protocol: int) -> tuple[str, object]:
+    """Follow the first member that fails, for as long as there is one."""
+    seen: set[int] = set()
+    while id(value) not in seen:
+        seen.add(id(value))
+        for name, member in _members(value):
+            if id(member) not in seen and _fails(member, protocol):
+                path, value = path + name, member
+                break
+        else:
+            break
+    return path, value
+
+
+def _members(value: object) -> list[tuple[str, object]]:
+    if isinstance(value, dict):
+        keys = [(f".keys()[{i}]", key) for i, key in enumerate(value)]
+        return [(f"[{key!r}]", member) for key, member in value.items()] + keys
+    if isinstance(value, list | tuple):
+        return [(f"[{i}]", member) for i, member in enumerate(value)]
+    if isinstance(value, set | frozenset):
+        return [(f"{{{i}}}", member) for i, member in enumerate(value)]
+    found: list[tuple[str, object]] = []
+    if (closure := getattr(value, "__closure__", None)) and (code := getattr(value, "__code__", None)):
+        cells = zip(code.co_freevars, closure, strict=False)
+        found += [(f".{name}", cell.cell_contents) for name, cell in cells if _filled(cell)]
+    if hasattr(value, "func") and hasattr(value, "args") and hasattr(value, "keywords"):  # functools.partial
+        found += [(".func", value.func), (".args", value.args), (".keywords", value.keywords)]
+    if (owner := getattr(value, "__self__", None)) is not None and not isinstance(owner, type(sys)):
+        found.append((".__self__", owner))
+    try:
+        state = value.__getstate__() if type(value).__getstate__ is not object.__getstate__ else None
+    except Exception:
+        state = None  # its failure is this object's own
+    if isinstance(state, dict):
+        return found + [(f".{name}", member) for name, member in state.items()]
+    found += [(f".{name}", member) for name, member in getattr(value, "__dict__", {}).items()]
+    slots = [slot for cls in type(value).__mro__ for slot in _slots(cls)]
+    return found + [(f".{slot}", getattr(value, slot)) for slot in slots if hasattr(value, slot)]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _slots(cls: type) -> list[str]:
+    slots = cls.__dict__.get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in names if not name.startswith("__")]
+
+
+def _callers_name(value: object) -> str:
+    """The name that the caller of `dump` has for the object, so that the path reads like their code."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lightwork."):
+        frame = frame.f_back
+    for name, local in frame.f_locals.items():
+        if local is value and not name.startswith("_"):
+            return name
+    return "value"

@@ -1,0 +1,356 @@
+"""`dump`: an object into a file, all of it or none.
+
+The pickle is made first, in memory (big buffers are only referred to), so that what cannot be pickled touches no
+file. Then the layout says where each byte goes, and one pass writes and digests the bytes. What is digested is a
+private copy of the very bytes that are written: an array that another thread changes meanwhile is stored as it
+was read, and never looks like damage later.
+
+To a name, writing is atomic: a temporary file in the same folder, renamed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import itertools
+import json
+import os
+import platform
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+from xxhash import xxh3_128
+
+from lightwork import errors
+from lightwork._version import __version__
+from lightwork.persist import arrays, codecs, layout, notices, places
+from lightwork.persist.pickling import PROTOCOL, Pickled, pickled
+
+BLOCK: Final = 256 * 1024  # bytes copied, digested and written at a time: they stay in the second-level cache
+SMALL: Final = 64 * 1024
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+def dump(
+    value: object,
+    filename: places.Target,
+    compress: bool | int | str | tuple[str, int] | None = None,
+    protocol: int | None = None,
+    *,
+    cache_size: float | None = None,
+    fsync: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> list[str] | None:
+    """Write an object to a file, which `load` reads back, and so does ``pickle.load``.
+
+    Parameters
+    ----------
+    value : object
+        Anything that can be pickled. Lambdas and what a script defines are written by value.
+    filename : str, path, or binary file
+        Where to. A file of that name is replaced at the end, or left as it was if anything fails.
+    compress : bool, int, str, or tuple, optional
+        True (zstd, level 3), a level from 0 (none) to 9, a method (``"zstd"``, ``"zlib"``, ``"gzip"``), or a pair of
+        method and level. When not given, the extensions ``.zst``, ``.z`` and ``.gz`` choose the method.
+    protocol : int, optional
+        The protocol of the pickle. Below 5 the file is an ordinary pickle: without checksums, and it cannot be mapped.
+    cache_size : float, optional
+        Bound, in megabytes, of the memory that compressing may use; an estimate.
+    fsync : bool, default False
+        Wait until the file has reached the disk, so that it survives a power cut.
+    metadata : mapping, optional
+        Your own keys and values (what JSON can say) to be kept in the file, see `inspect_file`.
+
+    Returns
+    -------
+    list of str, or None
+        The name of the file in a list, as joblib returns it; None for open files.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "numbers")
+    >>> _ = dump({"primes": [2, 3, 5]}, path)
+    >>> load(path)
+    {'primes': [2, 3, 5]}
+    >>> folder.cleanup()
+    """
+    target = places.target(filename)
+    compression = codecs.choose(compress, target if isinstance(target, str) else None)
+    _check_cache_size(cache_size)
+    chosen = _protocol(protocol)
+    user = _metadata(metadata)
+    made = pickled(value, chosen)
+    emit = _plain_pickle(made) if chosen < PROTOCOL else _emission(made, user)
+    if compression is not None:
+        emit = _compressed(emit, compression)
+    if isinstance(target, str):
+        _write_path(target, emit, fsync=fsync)
+        return [target]
+    _write_file(target, emit, fsync=fsync)
+    return None
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def _protocol(protocol: int | None) -> int:
+    if protocol is None or protocol == PROTOCOL or protocol == -1:
+        return PROTOCOL
+    if protocol not in range(PROTOCOL):
+        raise errors.OptionError(
+            f"protocol={protocol!r}: give a pickle protocol from 0 to {PROTOCOL}, or None"
+        )
+    message = (
+        f"protocol={protocol}: the file will be an ordinary pickle, without checksums, and cannot be mapped"
+    )
+    notices.warn(message, errors.MappingWarning)
+    return protocol
+
+
+def _check_cache_size(cache_size: float | None) -> None:
+    if cache_size is None:
+        return
+    if isinstance(cache_size, bool) or not isinstance(cache_size, int | float):
+        raise errors.OptionTypeError(f"cache_size={cache_size!r}: give a number of megabytes, or None")
+    if not cache_size >= 0:
+        raise errors.OptionError(
+            f"cache_size={cache_size!r}: give a number of megabytes that is not negative"
+        )
+
+
+def _metadata(metadata: Mapping[str, Any] | None) -> bytes:
+    if not metadata:
+        return b""
+    try:
+        if not all(isinstance(key, str) for key in metadata):
+            raise TypeError("its keys must be strings")
+        return json.dumps(dict(metadata), separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise errors.OptionTypeError(f"metadata must be a mapping that JSON can hold: {error}") from None
+
+
+# --- what is written ------------------------------------------------------------------------------
+
+Emission = Callable[[], Iterator["bytes | memoryview"]]
+
+_ABOUT: Final = json.dumps(
+    {"lightwork": __version__, "python": platform.python_version(), "byteorder": sys.byteorder},
+    separators=(",", ":"),
+)[:-1]
+
+
+def _about(made: Pickled) -> bytes:
+    pickler = "cloudpickle" if made.by_value else "pickle"
+    return f'{_ABOUT},"pickler":"{pickler}","created":{time.time():.3f}}}'.encode()
+
+
+def _versions(made: Pickled) -> bytes:
+    """The versions of the packages whose classes are in the pickle."""
+    names = {cls.__module__.partition(".")[0] for cls in made.reducers}
+    found = {}
+    for name in sorted(names - sys.stdlib_module_names - {"__main__", "lightwork"}):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            found[name] = version
+    return json.dumps(found, separators=(",", ":")).encode() if found else b""
+
+
+def _plain_pickle(made: Pickled) -> Emission:
+    return lambda: iter([memoryview(piece).cast("B") for piece in made.pieces])
+
+
+def _emission(made: Pickled, user: bytes) -> Emission:
+    about, versions, flags = _about(made), _versions(made), made.reducers.orders
+    if len(made.pieces) == 1:
+        whole = layout.whole(made.pieces[0], about, versions, user, flags)  # type: ignore[arg-type]
+        if whole is not None:
+            return lambda: iter((whole,))
+    plan = layout.Layout()
+    runs: list[layout.Run] = [run for piece in made.pieces for run in plan.feed(piece)]
+    runs.append((plan.close(), None))
+    total = layout.sizes(plan.position, len(plan.entries), about, versions, user)
+
+    def emit() -> Iterator[bytes | memoryview]:
+        stream, digests = xxh3_128(), []
+        yield layout.head(total)
+        for piece, entry in runs:
+            if entry is None:
+                stream.update(piece)
+                yield memoryview(piece)
+                continue
+            digest = xxh3_128()
+            for block in _blocks(piece, made.reducers):
+                digest.update(block)
+                yield block
+            digests.append(digest.digest())
+        yield layout.footer(total, plan.entries, digests, stream.digest(), about, versions, user, flags)
+
+    return emit
+
+
+def _blocks(piece: layout.Piece, reducers: arrays.Reducers) -> Iterator[bytes | memoryview]:
+    """The bytes of a buffer, in blocks that nobody else can change."""
+    source = reducers.sources.get(id(piece))
+    if source is not None:
+        yield from arrays.blocks(source)
+        return
+    with memoryview(piece) as whole, _flat(whole) as view:
+        if isinstance(piece, bytes):
+            yield view[:]
+            return
+        private = memoryview(bytearray(min(BLOCK, len(view))))
+        for start in range(0, len(view), BLOCK):
+            size = min(BLOCK, len(view) - start)
+            private[:size] = view[start : start + size]
+            yield private[:size]
+
+
+def _flat(view: memoryview) -> memoryview:
+    if view.c_contiguous:
+        return view.cast("B")
+    import pickle
+
+    return pickle.PickleBuffer(view).raw()  # Fortran order
+
+
+def _compressed(emit: Emission, compression: codecs.Compression) -> Emission:
+    def compressed() -> Iterator[bytes | memoryview]:
+        stream = codecs.compressor(compression)
+        for block in emit():
+            packed = stream.compress(block)
+            if packed:
+                yield packed
+        yield stream.flush()
+
+    return compressed
+
+
+# --- where it is written --------------------------------------------------------------------------
+
+
+def _write_file(file: places.Writable, emit: Emission, *, fsync: bool) -> None:
+    for block in emit():
+        _write_block(file, block)
+    if fsync:
+        flush, fileno = getattr(file, "flush", None), getattr(file, "fileno", None)
+        if flush is not None:
+            flush()
+        if fileno is not None:
+            with contextlib.suppress(io.UnsupportedOperation):  # memory has no disk to reach
+                os.fsync(fileno())
+
+
+def _write_block(file: places.Writable, block: bytes | memoryview) -> None:
+    rest = memoryview(block)
+    while rest:
+        # Some writers keep what they are given, and blocks are used again.
+        written = file.write(bytes(rest))
+        if written is None:
+            if isinstance(file, io.RawIOBase):
+                raise errors.TargetError(
+                    errno.EAGAIN, "the file to write to does not block; give one that does"
+                )
+            return
+        rest = rest[written:] if isinstance(written, int) else rest[len(rest) :]
+
+
+_numbers = itertools.count()
+
+
+def _write_path(path: str, emit: Emission, *, fsync: bool) -> None:
+    try:
+        mode = _look(path)
+        if mode is not None and not stat.S_ISREG(mode):
+            if stat.S_ISLNK(mode):
+                _write_path(os.path.realpath(path), emit, fsync=fsync)
+            else:
+                _write_special(path, mode, emit)
+            return
+        _replace(path, mode, emit, fsync)
+    except errors.TargetError:
+        raise
+    except OSError as error:
+        _refuse(path, error)
+
+
+def _look(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: str, mode: int | None, emit: Emission, fsync: bool) -> None:
+    fd, temporary = _open_beside(path)
+    try:
+        try:
+            if mode is not None:
+                os.fchmod(fd, stat.S_IMODE(mode))
+            for block in emit():
+                _write_all(fd, block)
+            if fsync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if fsync:
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _open_beside(path: str) -> tuple[int, str]:
+    folder = os.path.dirname(path)
+    start = os.path.join(folder, f".lightwork-{os.getpid()}-")
+    while True:
+        temporary = f"{start}{next(_numbers)}.tmp"
+        try:
+            # Exclusive: a process of the same number on another machine may share the folder.
+            return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), temporary
+        except FileExistsError:
+            continue
+
+
+def _write_all(fd: int, block: bytes | memoryview) -> None:
+    written = os.write(fd, block)
+    if written < len(block):
+        rest = memoryview(block)[written:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+
+
+def _write_special(path: str, mode: int, emit: Emission) -> None:
+    """A device or a pipe cannot be replaced: write into it."""
+    if stat.S_ISDIR(mode):
+        raise errors.TargetIsFolderError(errno.EISDIR, "this is a folder; name a file in it", path)
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for block in emit():
+            _write_all(fd, block)
+    finally:
+        os.close(fd)
+
+
+def _refuse(path: str, error: OSError) -> NoReturn:
+    number = error.errno or errno.EIO
+    folder = os.path.dirname(path) or "."
+    if isinstance(error, FileNotFoundError):
+        message = f"there is no folder {folder!r}; make it first"
+        raise errors.TargetMissingError(number, message, path) from error
+    if isinstance(error, PermissionError):
+        raise errors.TargetDeniedError(number, f"the folder {folder!r} cannot be written to", path) from error
+    raise errors.TargetError(
+        number, f"{error.strerror}; an older file of this name is untouched", path
+    ) from error

@@ -1,0 +1,310 @@
+"""Every kind of NumPy array, through every reader: `load`, mapped, `pickle`, and joblib."""
+
+from __future__ import annotations
+
+import array
+import pickle
+import pickletools
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+from lightwork.persist import dump, layout, load
+
+N = 20_000  # elements: more than 64 KiB in every dtype of two bytes and more
+
+
+class Plain(np.ndarray):
+    pass
+
+
+class WithOwnNew(np.ndarray):
+    def __new__(cls, data: object, note: str) -> WithOwnNew:
+        return np.asarray(data).view(cls)
+
+
+class WithOwnState(np.ndarray):
+    def __reduce__(self) -> tuple:
+        return WithOwnState.make, (self.tobytes(), self.dtype.str)
+
+    @classmethod
+    def make(cls, raw: bytes, dtype: str) -> WithOwnState:
+        return np.frombuffer(bytearray(raw), dtype).view(cls)
+
+
+def readonly(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+numbers = np.arange(N, dtype=float)
+structured = np.zeros(N, [("a", "<i4"), ("b", "<f8"), ("s", "S3")])
+structured["b"] = numbers
+ARRAYS = {
+    "C": numbers.reshape(100, 200),
+    "Fortran": np.asfortranarray(numbers.reshape(100, 200)),
+    "one axis": numbers,
+    "small": np.arange(6).reshape(2, 3),
+    "strided": np.arange(4.0 * N)[::3],
+    "reversed": numbers[::-1],
+    "transposed 3-d": np.arange(3.0 * N).reshape(30, 20, 100).transpose(1, 2, 0),
+    "wide rows, strided": np.arange(400_000.0).reshape(2, 200_000)[:, ::2],
+    "small strided": np.arange(10)[::2],
+    "small strided 2-d": np.arange(24).reshape(4, 6)[:, ::2],
+    "broadcast": np.broadcast_to(np.arange(300.0), (100, 300)),
+    "read-only": readonly(numbers.copy()),
+    "small read-only": readonly(np.arange(3)),
+    "structured": structured,
+    "datetime64": np.arange(N).astype("M8[us]"),
+    "timedelta64": np.arange(N).astype("m8[D]"),
+    "bool": numbers % 2 == 0,
+    "half": numbers.astype("f2"),
+    "complex": numbers + 1j,
+    "text": numbers.astype("U8"),
+    "bytes": numbers.astype("S8"),
+    "void": np.zeros(N, "V7"),
+    "long double": numbers.astype(np.longdouble),
+    "0-d": np.array(3.5),
+    "0-d date": np.array("2020-01-01", "M8[D]"),
+    "empty": np.zeros((0, 3)),
+    "empty structured": np.zeros(0, structured.dtype),
+    "no bytes a piece": np.zeros(5, "S0"),
+    "object": np.array([1, "a", None, [2]], dtype=object),
+    "object 2-d": np.array([[1, "a"], [None, 2.5]], dtype=object, order="F"),
+    "structured with objects": np.array([(1, "x")], [("a", int), ("o", object)]),
+    "subarray fields": np.zeros(N, [("m", "<f4", (2, 2))]),
+    "subclass": numbers.view(Plain),
+    "subclass with __new__": WithOwnNew(numbers, "note"),
+    "subclass with __reduce__": WithOwnState((N,), float, numbers.tobytes()),
+    "matrix": numbers.reshape(100, 200).view(np.matrix),
+    "recarray": structured.view(np.recarray),
+    "masked": np.ma.masked_greater(numbers, 7),
+    "masked, nothing": np.ma.array(numbers),
+    "masked, filled, hard": np.ma.array(numbers, mask=numbers > 5, fill_value=-1.0, hard_mask=True),
+    "masked structured": np.ma.array(structured, mask=structured["b"] > 5),
+    "strings": np.array(["a", "bb" * 40, ""], dtype=np.dtypes.StringDType()),
+}
+every_array = pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+
+
+def same(a: np.ndarray, b: np.ndarray, *, subclass: bool = True) -> None:
+    if subclass:
+        assert type(a) is type(b)
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    if isinstance(a, np.ma.MaskedArray):
+        assert np.array_equal(np.ma.getmaskarray(a), np.ma.getmaskarray(b))
+        assert (np.ma.getmask(a) is np.ma.nomask) == (np.ma.getmask(b) is np.ma.nomask)
+        assert a.hardmask == b.hardmask
+        assert np.array_equal(a.fill_value, b.fill_value)
+        a, b = np.ma.getdata(a), np.ma.getdata(b)
+    if a.dtype.names and not a.dtype.hasobject:
+        a, b = np.ascontiguousarray(a).view("u1"), np.ascontiguousarray(b).view("u1")
+    assert np.asarray(a).tolist() == np.asarray(b).tolist()
+
+
+@every_array
+def test_loads_equal_and_writable(array: np.ndarray, tmp_path: Path) -> None:
+    dump({"it": array, "again": array}, tmp_path / "f")
+    loaded = load(tmp_path / "f")
+    same(loaded["it"], array)
+    assert loaded["it"] is loaded["again"]
+    assert loaded["it"].flags.writeable
+    assert loaded["it"].flags.f_contiguous == array.flags.f_contiguous or not array.flags.forc
+
+
+@every_array
+@pytest.mark.parametrize("reader", ["C", "Python", "joblib"])
+def test_is_a_plain_pickle(array: np.ndarray, reader: str, tmp_path: Path) -> None:
+    dump([array], tmp_path / "f")
+    with open(tmp_path / "f", "rb") as file:
+        (loaded,) = {"C": pickle.load, "Python": pickle._load, "joblib": joblib.load}[reader](file)
+        assert file.read() == b""
+    same(loaded, array)
+    assert loaded.flags.writeable
+
+
+@every_array
+@pytest.mark.parametrize("mode", ["r", "c"])
+def test_loads_mapped(array: np.ndarray, mode: str, tmp_path: Path) -> None:
+    dump({"x": [array]}, tmp_path / "f")
+    loaded = load(tmp_path / "f", mmap_mode=mode)["x"][0]
+    same(loaded, array, subclass=type(array) is not np.ndarray)
+    if type(array) is np.ndarray and not array.dtype.hasobject and array.dtype.kind != "T" and array.nbytes:
+        assert type(loaded) is np.memmap
+        assert loaded.mode == mode
+        assert loaded.flags.writeable == (mode == "c")
+
+
+@every_array
+def test_names_only_what_is_public(array: np.ndarray, tmp_path: Path) -> None:
+    dump([array, array[:1] if array.ndim else 0], tmp_path / "f")
+    strings = [""]
+    for opcode, argument, _ in pickletools.genops((tmp_path / "f").read_bytes()):
+        if opcode.name == "STACK_GLOBAL":
+            module, name = strings[-2:]
+            if module.startswith("numpy"):
+                assert not any(part.startswith("_") for part in f"{module}.{name}".split(".")), (module, name)
+        elif isinstance(argument, str):
+            strings.append(argument)
+
+
+def test_large_buffers_are_aligned(tmp_path: Path) -> None:
+    value = {
+        str(n): np.full(n, n % 256, np.uint8) for n in range(layout.HANDED_OVER, layout.HANDED_OVER + 70)
+    }
+    dump(value, tmp_path / "f")
+    for mode in (None, "r"):
+        for name, loaded in load(tmp_path / "f", mmap_mode=mode).items():
+            assert loaded.tolist() == value[name].tolist()
+            assert mode is None or loaded.ctypes.data % layout.ALIGNMENT == 0
+
+
+def test_a_memory_map_is_written_without_its_file(tmp_path: Path) -> None:
+    numbers.tofile(tmp_path / "raw")
+    mapped = np.memmap(tmp_path / "raw", float, "r", shape=(100, 200))
+    dump(mapped[:, ::2], tmp_path / "f")
+    (tmp_path / "raw").unlink()
+    same(load(tmp_path / "f"), numbers.reshape(100, 200)[:, ::2])
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    [
+        np.float64(0.1),
+        np.float32(0.1),
+        np.int64(-3),
+        np.uint8(255),
+        np.bool_(True),
+        np.float16(0.1),
+        np.longdouble("0.1"),
+        np.complex128(1 + 2j),
+        np.datetime64("2020-01-01T00:00", "s"),
+        np.datetime64("NaT"),
+        np.timedelta64(3, "h"),
+        np.str_("é"),
+        np.bytes_(b"x\0"),
+        structured[3],
+    ],
+    ids=lambda scalar: type(scalar).__name__,
+)
+def test_scalars_keep_type_and_value(scalar: np.generic, tmp_path: Path) -> None:
+    dump([scalar], tmp_path / "f")
+    for loaded in (load(tmp_path / "f")[0], pickle.loads((tmp_path / "f").read_bytes())[0]):
+        assert type(loaded) is type(scalar)
+        assert loaded.dtype == scalar.dtype
+        assert loaded.tobytes() == scalar.tobytes()
+    assert b"_core" not in (tmp_path / "f").read_bytes()
+
+
+@pytest.mark.parametrize("nbytes", [10, 300_000])
+def test_other_buffers(nbytes: int, tmp_path: Path) -> None:
+    value = {
+        "bytes": b"\x95" * nbytes,
+        "bytearray": bytearray(b"x" * nbytes),
+        "array": array.array("d", [1.5] * (nbytes // 8)),
+        "memoryview": memoryview(b"y" * nbytes),
+        "text": "é" * nbytes,
+    }
+    dump(value, tmp_path / "f")
+    for mode in (None, "r"):
+        loaded = load(tmp_path / "f", mmap_mode=mode)
+        assert loaded == value
+        assert [type(part) for part in loaded.values()] == [type(part) for part in value.values()]
+    assert pickle.loads((tmp_path / "f").read_bytes()) == value
+
+
+def test_memoryviews_keep_format_and_shape(tmp_path: Path) -> None:
+    view = memoryview(array.array("d", range(12))).cast("B").cast("d", [3, 4])
+    dump(view, tmp_path / "f")
+    loaded = load(tmp_path / "f")
+    assert (loaded.format, loaded.shape, loaded.tolist()) == ("d", (3, 4), view.tolist())
+    dump(memoryview(b"abcdef")[::2], tmp_path / "f")
+    assert load(tmp_path / "f") == b"ace"
+
+
+def test_other_byte_order_is_made_native_unless_mapped_or_unwanted(tmp_path: Path) -> None:
+    swapped = np.dtype("f8").newbyteorder()
+    value = [np.arange(N, dtype=float).astype(swapped), np.arange(3).astype(np.dtype("i4").newbyteorder())]
+    dump(value, tmp_path / "f")
+    for loaded, original in zip(load(tmp_path / "f"), value, strict=True):
+        assert loaded.dtype.isnative
+        assert loaded.tolist() == original.tolist()
+        assert loaded.flags.writeable
+    for loaded in (
+        load(tmp_path / "f", ensure_native_byte_order=False),
+        load(tmp_path / "f", mmap_mode="r"),
+        pickle.loads((tmp_path / "f").read_bytes()),
+    ):
+        assert [part.dtype for part in loaded] == [part.dtype for part in value]
+    with pytest.raises(ValueError, match="ensure_native_byte_order"):
+        load(tmp_path / "f", mmap_mode="r", ensure_native_byte_order=True)
+
+
+@pytest.mark.parametrize("mode", [None, "r", "c"])
+def test_numpys_own_function_as_a_value_stays_itself(mode: str | None, tmp_path: Path) -> None:
+    swapped = np.arange(N, dtype=np.dtype("i4").newbyteorder())
+    dump({"function": np.frombuffer, "array": swapped}, tmp_path / "f")
+    loaded = load(tmp_path / "f", mmap_mode=mode)
+    assert loaded["function"] is np.frombuffer
+    assert loaded["array"].tolist() == swapped.tolist()
+
+
+def test_pandas_and_scipy_and_estimators(tmp_path: Path) -> None:
+    import pandas as pd
+    import scipy.sparse
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.random.default_rng(0).random((2_000, 10))
+    frame = pd.DataFrame(x).assign(
+        text="a", when=pd.Timestamp("2020-01-01"), kind=pd.Categorical(["u"] * 2_000)
+    )
+    sparse = scipy.sparse.random(500, 500, 0.1, "csr", random_state=0)
+    model = LogisticRegression().fit(x, x[:, 0] > 0.5)
+    dump({"frame": frame, "sparse": sparse, "model": model}, tmp_path / "f")
+    for mode in (None, "r"):
+        loaded = load(tmp_path / "f", mmap_mode=mode)
+        assert loaded["frame"].equals(frame)
+        assert list(loaded["frame"].dtypes) == list(frame.dtypes)
+        assert (loaded["sparse"] != sparse).nnz == 0
+        assert np.array_equal(loaded["model"].predict(x), model.predict(x))
+
+
+def test_an_array_that_changes_while_it_is_written_is_stored_as_read(tmp_path: Path) -> None:
+    import threading
+
+    changing = np.zeros(4_000_000)
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            changing[:] += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for value in (
+            changing,
+            changing.reshape(2000, 2000),
+            changing[::2],
+            changing.reshape(2000, 2000)[:, :1999],
+        ):
+            dump(value, tmp_path / "f")
+            assert load(tmp_path / "f").shape == value.shape
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_numpy_is_not_imported_for_its_own_sake(tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys, lightwork.persist as p;"
+        f"p.dump([b'x' * 100_000, memoryview(b'y')], {str(tmp_path / 'f')!r}); p.load({str(tmp_path / 'f')!r});"
+        "assert 'numpy' not in sys.modules and 'cloudpickle' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

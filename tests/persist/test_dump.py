@@ -1,0 +1,311 @@
+"""`dump`: all or nothing, clear refusals, the pickler's choice."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightwork import errors
+from lightwork.persist import dump, load, load_path, read_bytes, writer
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def test_returns_the_name_and_round_trips(tmp_path: Path) -> None:
+    path = str(tmp_path / "f")
+    assert dump({"a": 1}, path) == [path]
+    assert load(path) == {"a": 1}
+    assert names(tmp_path) == ["f"]
+
+
+def test_metadata_comes_back(tmp_path: Path) -> None:
+    meta = {"args": "f(1)", "took": 1.5, "nested": {"x": [1, None]}, "é": "ü"}
+    dump([1], tmp_path / "small", metadata=meta)
+    assert read_bytes((tmp_path / "small").read_bytes(), "small") == ([1], meta)
+    dump(np.arange(20_000), tmp_path / "big", metadata=meta)
+    assert load_path(str(tmp_path / "big"))[1] == meta
+    assert load_path(str(tmp_path / "big"), "r")[1] == meta
+    with pytest.raises(TypeError, match="metadata"):
+        dump([1], tmp_path / "small", metadata={"x": object()})
+    with pytest.raises(TypeError, match="metadata"):
+        dump([1], tmp_path / "small", metadata={1: 2})
+
+
+class Stubborn:
+    def __reduce__(self) -> tuple:
+        raise ValueError("not me")
+
+
+class Holder:
+    def __init__(self, **members: object) -> None:
+        self.__dict__.update(members)
+
+
+class Slotted:
+    __slots__ = ("lock",)
+
+
+def test_what_cannot_be_pickled_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    dump("old", path)
+    model = Holder(name="m", steps=[1, Holder(lock=threading.Lock())])
+    with pytest.raises(errors.PicklingFailedError, match=r"model\.steps\[1\]\.lock") as caught:
+        dump(model, path)
+    assert caught.value.path == "model.steps[1].lock"
+    assert isinstance(caught.value, pickle.PicklingError)
+    assert load(path) == "old"
+    assert names(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: {"a": [threading.Lock()]}, "culprit['a'][0]"),
+        (lambda: (1, {Stubborn()}), "culprit[1]{0}"),
+        (lambda: threading.Lock(), "culprit"),
+        (lambda: (i for i in range(3)), "culprit"),
+        (lambda: closure(), "culprit.lock"),
+        (lambda: slotted(), "culprit.lock"),
+    ],
+)
+def test_the_path_to_the_culprit(make: object, path: str, tmp_path: Path) -> None:
+    culprit = make()
+    with pytest.raises(errors.PicklingFailedError) as caught:
+        dump(culprit, tmp_path / "f")
+    assert caught.value.path == path
+    assert names(tmp_path) == []
+
+
+def closure() -> object:
+    lock = threading.Lock()
+    return lambda: lock
+
+
+def slotted() -> Slotted:
+    made = Slotted()
+    made.lock = threading.Lock()
+    return made
+
+
+def test_a_cycle_of_what_cannot_be_pickled_ends(tmp_path: Path) -> None:
+    loop: list = [threading.Lock()]
+    loop.append(loop)
+    with pytest.raises(errors.PicklingFailedError, match=r"loop\[0\]"):
+        dump(loop, tmp_path / "f")
+
+
+def test_too_deep_says_so(tmp_path: Path) -> None:
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(errors.PicklingFailedError, match="nested too deeply"):
+        dump(deep, tmp_path / "f")
+
+
+def test_lambdas_and_local_classes_go_by_value(tmp_path: Path) -> None:
+    factor = 3
+
+    class Local:
+        def __init__(self) -> None:
+            self.big = np.arange(20_000)
+
+    dump([lambda x: x * factor, Local()], tmp_path / "f")
+    function, local = load(tmp_path / "f")
+    assert function(2) == 6
+    assert local.big.tolist() == list(range(20_000))
+    assert pickle.loads((tmp_path / "f").read_bytes())[0](2) == 6
+    assert b'"pickler":"cloudpickle"' in (tmp_path / "f").read_bytes()
+    dump(Holder(), tmp_path / "f")
+    assert b'"pickler":"pickle"' in (tmp_path / "f").read_bytes()
+
+
+def test_what_a_script_defines_loads_in_another_program(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, lightwork.persist as p\n"
+        "class Mine:\n    value = 5\n    def double(self): return self.value * 2\n"
+        "p.dump([Mine(), Mine], sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, script, tmp_path / "f"], check=True)
+    mine, cls = load(tmp_path / "f")
+    assert mine.double() == 10
+    assert type(mine) is cls
+
+
+class Full:
+    """`os.write` of a disk that has room for so many bytes."""
+
+    def __init__(self, room: int, step: int = 1 << 30) -> None:
+        self.room = room
+        self.step = step
+
+    def __call__(self, fd: int, data: bytes) -> int:
+        taken = min(self.room, self.step, len(data))
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= taken
+        return REAL_WRITE(fd, bytes(data[:taken]))
+
+
+REAL_WRITE = os.write
+
+
+@pytest.mark.parametrize("room", [0, 10, 100_000])
+def test_a_full_disk_leaves_the_old_file_and_no_other(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump("old", tmp_path / "f")
+    monkeypatch.setattr(os, "write", Full(room))
+    with pytest.raises(errors.TargetError, match="No space left") as caught:
+        dump(np.arange(100_000), tmp_path / "f")
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / "f")
+    monkeypatch.undo()
+    assert load(tmp_path / "f") == "old"
+    assert names(tmp_path) == ["f"]
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [np.arange(100_000), "x" * 70_000, [1] * 1000]
+    monkeypatch.setattr(os, "write", Full(1 << 30, step=1009))
+    dump(value, tmp_path / "f")
+    monkeypatch.undo()
+    assert load(tmp_path / "f")[0].tolist() == value[0].tolist()
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump("old", tmp_path / "f")
+
+    def interrupted(fd: int, data: bytes) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dump("new", tmp_path / "f")
+    monkeypatch.undo()
+    assert load(tmp_path / "f") == "old"
+    assert names(tmp_path) == ["f"]
+
+
+def test_refused_targets(tmp_path: Path) -> None:
+    with pytest.raises(errors.TargetMissingError, match="no folder") as caught:
+        dump(1, tmp_path / "absent" / "f")
+    assert isinstance(caught.value, FileNotFoundError)
+    with pytest.raises(IsADirectoryError, match="this is a folder"):
+        dump(1, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.TargetError, match="Not a directory"):
+        dump(1, tmp_path / "file" / "f")
+    with pytest.raises(TypeError, match="file name"):
+        dump(1, 5)
+    with open(tmp_path / "text", "w") as file, pytest.raises(TypeError, match="'wb'"):
+        dump(1, file)
+
+
+def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)  # root may write everywhere
+    with pytest.raises(errors.TargetDeniedError, match="cannot be written to"):
+        dump(1, tmp_path / "f")
+
+
+def test_mode_and_link_of_the_old_file_are_kept(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    dump(1, real)
+    assert stat.S_IMODE(real.stat().st_mode) & 0o111 == 0
+    real.chmod(0o640)
+    (tmp_path / "link").symlink_to(real)
+    dump(2, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert load(real) == 2
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+
+
+def test_a_device_is_written_to_not_replaced() -> None:
+    assert dump([1], os.devnull) == [os.devnull]
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_pipe_is_written_to_and_read_from(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=dump, args=([1, "x" * 200_000], tmp_path / "pipe"))
+    thread.start()
+    try:
+        assert load(tmp_path / "pipe") == [1, "x" * 200_000]
+    finally:
+        thread.join()
+
+
+def test_fsync_reaches_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)))
+    dump(1, tmp_path / "f")
+    assert synced == []
+    dump(1, tmp_path / "f", fsync=True)
+    assert synced == [False, True]
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_older_protocols_are_ordinary_pickles(protocol: int, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="cannot be mapped") as caught:
+        dump({"a": np.arange(3)}, tmp_path / "f", protocol=protocol)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert load(tmp_path / "f")["a"].tolist() == [0, 1, 2]
+
+
+def test_unknown_protocols(tmp_path: Path) -> None:
+    for protocol in (6, -2, "5", 2.5):
+        with pytest.raises(errors.OptionError, match="protocol"):
+            dump(1, tmp_path / "f", protocol=protocol)
+    dump(1, tmp_path / "f", protocol=-1)
+    assert load(tmp_path / "f") == 1
+
+
+@pytest.mark.parametrize("cache_size", [0, 1, 100, 0.5, None])
+def test_cache_size_is_taken_as_joblib_once_did(cache_size: float | None, tmp_path: Path) -> None:
+    dump([1], tmp_path / "f", compress=3, cache_size=cache_size)
+    assert load(tmp_path / "f") == [1]
+
+
+def test_bad_cache_size(tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionError, match="cache_size"):
+        dump(1, tmp_path / "f", cache_size=-1)
+    with pytest.raises(errors.OptionError, match="cache_size"):
+        dump(1, tmp_path / "f", cache_size=float("nan"))
+    with pytest.raises(errors.OptionTypeError, match="cache_size"):
+        dump(1, tmp_path / "f", cache_size="1M")
+
+
+def test_versions_of_the_packages_inside_are_noted(tmp_path: Path) -> None:
+    dump({"x": np.arange(3), "h": Holder()}, tmp_path / "f")
+    assert (
+        json.dumps({"numpy": np.__version__})[1:-1].replace(" ", "").encode() in (tmp_path / "f").read_bytes()
+    )
+
+
+def test_stale_temporary_names_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import itertools
+
+    monkeypatch.setattr(writer, "_numbers", itertools.count(7))
+    stale = tmp_path / f".lightwork-{os.getpid()}-7.tmp"
+    stale.write_bytes(b"another's")
+    dump(1, tmp_path / "f")
+    assert stale.read_bytes() == b"another's"
+    assert load(tmp_path / "f") == 1

@@ -1,0 +1,107 @@
+"""Mapped loading: no mode empties a file, writes go where they should, and checks stay truthful."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightwork import errors
+from lightwork.persist import dump, load
+
+N = 20_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    dump({"deep": [np.arange(N)], "small": np.arange(4)}, tmp_path / "f")
+    return tmp_path / "f"
+
+
+@pytest.mark.parametrize("mode", ["r+", "w+"])
+def test_writes_reach_the_file_and_are_no_damage(mode: str, path: Path) -> None:
+    with pytest.warns(errors.MappingWarning, match=r"small arrays \(4 x int64\)") as caught:
+        loaded = load(path, mmap_mode=mode)
+    assert [warning.filename for warning in caught] == [__file__]
+    array = loaded["deep"][0]
+    assert (type(array), array.mode, array.filename) == (np.memmap, "r+", str(path))
+    assert array.tolist() == list(range(N))
+    array[5] = -1
+    array.flush()
+    loaded["small"][0] = 99
+    again = load(path)
+    assert again["deep"][0][5] == -1
+    assert again["small"][0] == 0
+
+
+def test_private_writes_stay_private(path: Path) -> None:
+    before = path.read_bytes()
+    loaded = load(path, mmap_mode="c")
+    loaded["deep"][0][:] = 0
+    loaded["small"][:] = 0
+    assert path.read_bytes() == before
+
+
+def test_read_only_maps_refuse_writes(path: Path) -> None:
+    loaded = load(path, mmap_mode="r")
+    for array in (loaded["deep"][0], loaded["small"]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+def test_views_know_their_file(path: Path) -> None:
+    array = load(path, mmap_mode="r")["deep"][0]
+    part = array[10:20]
+    assert part.filename == str(path)
+    raw = np.memmap(path, array.dtype, "r", offset=array.offset, shape=array.shape)
+    assert raw.tolist() == array.tolist()
+
+
+def test_a_map_outlives_its_file(path: Path) -> None:
+    array = load(path, mmap_mode="r")["deep"][0]
+    dump("another", path)
+    assert array.tolist() == list(range(N))
+    path.unlink()
+    assert array[-1] == N - 1
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w+", "c"])
+@pytest.mark.parametrize("compress", [1, "zlib", "gzip"])
+def test_a_compressed_file_is_read_with_one_warning(mode: str, compress: int | str, tmp_path: Path) -> None:
+    dump({"a": np.arange(N), "b": np.arange(3)}, tmp_path / "f", compress=compress)
+    with pytest.warns(UserWarning, match=str(tmp_path / "f")) as caught:
+        loaded = load(tmp_path / "f", mmap_mode=mode)
+    assert [(type(w.message), w.filename) for w in caught] == [(errors.MappingWarning, __file__)]
+    assert loaded["a"].tolist() == list(range(N))
+    assert type(loaded["a"]) is np.ndarray
+
+
+def test_open_files_are_read_with_one_warning(path: Path) -> None:
+    with open(path, "rb") as file, pytest.warns(errors.MappingWarning, match="open file") as caught:
+        load(file, mmap_mode="r")
+    assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.parametrize("mode", ["w", "rw", "R", 1, True, "x" * 1000])
+def test_bad_modes(mode: object, path: Path) -> None:
+    with pytest.raises(ValueError, match="mmap_mode"):
+        load(path, mmap_mode=mode)
+
+
+def test_what_has_no_arrays_maps_silently(tmp_path: Path) -> None:
+    dump({"a": 1, "b": b"x" * 100_000}, tmp_path / "f")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for mode in ("r", "r+", "c"):
+            assert load(tmp_path / "f", mmap_mode=mode)["a"] == 1
+
+
+def test_shared_and_fortran_arrays_map(tmp_path: Path) -> None:
+    array = np.asfortranarray(np.arange(N).reshape(100, 200))
+    dump([array, array], tmp_path / "f")
+    first, second = load(tmp_path / "f", mmap_mode="r")
+    assert first is second
+    assert first.flags.f_contiguous
+    assert np.array_equal(first, array)
