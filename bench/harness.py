@@ -276,7 +276,7 @@ def show_target(case: Case) -> str:
 class Table:
     """An aligned Markdown table whose lines are printed as the cases end."""
 
-    _WIDTHS = (26, 26, 7, 18, 7)
+    _WIDTHS = (24, 24, 6, 16, 7)
 
     def __init__(self, cases: Sequence[Case], peer: str) -> None:
         self._widths = (max([4, *(len(case.name) for case in cases)]), *self._WIDTHS)
@@ -287,10 +287,11 @@ class Table:
 
     def row(self, outcome: Outcome) -> str:
         case = outcome.case
+        rate_unit = f" {case.unit}/s"
         if outcome.failure:
             return self._line([case.name, "", "", "", show_target(case), "failed"])
         sides = [
-            f"{show_value(case, median(samples))} (best {show_value(case, min(samples))})"
+            f"{show_value(case, median(samples))} ({show_value(case, min(samples)).removesuffix(rate_unit)})"
             for samples in (outcome.peer, outcome.ours)
         ]
         if case.peer != "joblib":
