@@ -1,0 +1,13 @@
+"""Functions that remember: a call into a remembered result.
+
+`memory` holds the settings, `function` the way of one call, `key` what makes two calls one, `entry` one file,
+`stores` where the files lie, `task` the answer to a parallel loop (which this room does not know).
+"""
+
+from __future__ import annotations
+
+from lightwork.memory.function import NotMemorizedFunc
+from lightwork.memory.memorized import MemorizedFunc
+from lightwork.memory.memory import Memory
+
+__all__ = ["MemorizedFunc", "Memory", "NotMemorizedFunc"]

@@ -1,0 +1,135 @@
+"""The shell around `key`: fingerprints and digests, from which the path of an entry is made.
+
+    path = label and xxh3_128(digest of (module, name, parameters) + fingerprint of the code
+                              + digest of the arguments + fingerprints of the user's classes among them)
+
+One `KeyMaker` serves a function and all its bound methods. It is cheap to make; the binder is compiled at
+the first call, and again when the function gets other code while it lives (IPython's ``autoreload`` does that).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from lightwork.memory.classes import classes_in
+from lightwork.memory.key import Identity, Values, binder
+from lightwork.observe.messages import shorten
+
+if TYPE_CHECKING:
+    from lightwork.hashing import Fingerprint
+    from lightwork.memory.stores.local import LocalStore
+
+__all__ = ["Key", "KeyMaker", "script"]
+
+
+def script() -> str | None:
+    """The file that runs as ``__main__``: a script or, where the notebook's server says so, a notebook."""
+    main = sys.modules.get("__main__")
+    for name in ("__file__", "__session__", "__vsc_ipynb_file__"):
+        if isinstance(path := getattr(main, name, None), str):
+            return os.path.abspath(path)
+    return None
+
+
+class Key(NamedTuple):
+    """What a call is known by, and what of it is worth telling."""
+
+    path: str
+    values: Values
+    code: Fingerprint
+    classes: tuple[Fingerprint, ...]
+
+
+class KeyMaker:
+    """Makes the keys of one function's calls; shared by its bound methods.
+
+    The binder belongs to the code and the defaults for which it was compiled.
+    """
+
+    __slots__ = (
+        "_bind",
+        "_digest",
+        "_fingerprint",
+        "_hexdigest",
+        "_made_for",
+        "_prefix",
+        "function",
+        "identity",
+        "ignore",
+        "label",
+        "store",
+    )
+
+    def __init__(
+        self, function: Callable[..., object], identity: Identity, ignore: tuple[str, ...], store: LocalStore
+    ) -> None:
+        self.function = function
+        self.identity = identity
+        self.ignore = ignore
+        self.store = store
+        self.label = ""
+        self._made_for: tuple[object, ...] | None = None
+
+    def __call__(self, args: Values, kwargs: Mapping[str, object]) -> Key:
+        """The key of a call."""
+        values = self.bind(args, kwargs)
+        code = self._fingerprint(self.function)
+        try:
+            said = self._digest(values)
+        except TypeError as error:
+            self._refuse(values, error)
+        classes = classes_in(values)
+        # Digests of 16 bytes, of which only the last, the classes, vary in number: none can run into the next.
+        parts = self._prefix + code.digest + said
+        if classes:
+            parts += b"".join([each.digest for each in classes])
+        return Key(self.store.path(self.label, self._hexdigest(parts)), values, code, classes)
+
+    def bind(self, args: Values, kwargs: Mapping[str, object]) -> Values:
+        """The values of a call."""
+        function, made_for = self.function, self._made_for
+        if type(function) is not FunctionType:
+            if made_for is None:
+                self._make()
+        elif made_for is None or not (
+            made_for[0] is function.__code__
+            and made_for[1] is function.__defaults__
+            and made_for[2] is function.__kwdefaults__
+        ):
+            self._make(function.__code__, function.__defaults__, function.__kwdefaults__)
+        return self._bind(args, kwargs)
+
+    def _make(self, *made_for: object) -> None:
+        from xxhash import xxh3_128_hexdigest
+
+        from lightwork.hashing import digest, fingerprint
+
+        # Held here, because an import in `__call__` would cost each call 0.6 µs.
+        self._digest, self._fingerprint, self._hexdigest = digest, fingerprint, xxh3_128_hexdigest
+        self._bind = binder(self.function, self.ignore)
+        self._prefix = digest((self.identity.module, self.identity.name, self._bind.names))
+        self.label = self.identity.label
+        self._made_for = made_for
+
+    def told(self, values: Values) -> dict[str, str]:
+        """The parameters of a call with their values, shortened."""
+        return {name: shorten(value) for name, value in self._bind.named(values).items()}
+
+    def _refuse(self, values: Values, error: TypeError) -> NoReturn:
+        """Raise the error of `digest` again, with the parameter that it is about."""
+        from lightwork.errors import HashError
+        from lightwork.hashing import digest
+
+        for name, value in self._bind.named(values).items():
+            try:
+                digest(value)
+            except HashError as inner:
+                raise HashError(
+                    f"{self.identity}: argument {name!r} cannot be part of a key: {inner}. "
+                    f"Pass something else, or leave it out of the key with ignore=[{name!r}]"
+                ) from inner
+        raise error

@@ -1,0 +1,330 @@
+"""A remembered function: what a call goes through.
+
+    bind the arguments -> fingerprint of the code -> digest -> path -> read the entry
+                                                                     | compute, and write the entry
+
+1. `MemorizedFunc.__call__` is the only frame of ours between a caller and the user's function while that runs,
+   so that recursion goes deep. What comes before and after is in methods that have returned.
+2. The key is made before the function runs: what the function does to its arguments, or what happens to its
+   source meanwhile, makes no difference.
+3. Nothing that happens to the cache ends a call. An entry that cannot be read is computed and replaced, a
+   result that cannot be stored is returned; one warning says so.
+4. What is expensive is put off: a binder is compiled at the first call, not by the decorator.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+
+from lightwork.errors import CacheWarning, MappingWarning
+from lightwork.memory import entry
+from lightwork.memory.classes import classes_in
+from lightwork.memory.entry import ABSENT
+from lightwork.memory.function import CachedFunc
+from lightwork.memory.key import Identity, Values, check_ignore, identify, unwrap
+from lightwork.memory.keymaker import Key, KeyMaker, script
+from lightwork.memory.notices import warn
+from lightwork.observe.messages import call_text, memory_line, say
+
+if TYPE_CHECKING:
+    from lightwork.memory.stores.local import LocalStore
+    from lightwork.settings import MmapMode
+    from lightwork.workers.functions import Found, Missing
+
+__all__ = ["MemorizedFunc", "Validation"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Validation = Callable[[dict[str, object]], bool]
+
+
+class MemorizedFunc(CachedFunc[P, R]):
+    """A function whose results are kept; made by `Memory.cache`.
+
+    Attributes
+    ----------
+    func : callable
+        The function itself.
+    ignore : tuple of str
+        Parameters that make no difference to the key.
+    verbose : int
+        0 silent; 1 says when the function is computed; above 1 also when a result was loaded.
+    mmap_mode : str or None
+        How arrays in results are mapped from the file; None reads them.
+    timestamp : float
+        When this object was made, in seconds since the epoch.
+
+    Examples
+    --------
+    >>> from lightwork import Memory
+    >>> memory = Memory("cache", verbose=0)
+    >>> @memory.cache
+    ... def square(x):
+    ...     return x * x
+    >>> square(3), square.check_call_in_cache(3), square.check_call_in_cache(4)
+    (9, True, False)
+    >>> square.clear()
+    """
+
+    def __init__(
+        self,
+        func: Callable[P, R],
+        store: LocalStore,
+        *,
+        ignore: Sequence[str] = (),
+        verbose: int = 1,
+        mmap_mode: MmapMode | None = None,
+        compress: entry.Compress = False,
+        cache_validation_callback: Validation | None = None,
+    ) -> None:
+        super().__init__(func)
+        self._callee = unwrap(func)
+        if ignore:
+            check_ignore(self._callee.function, ignore)
+        self.ignore = tuple(ignore)
+        self.verbose = verbose
+        self.mmap_mode = mmap_mode
+        self.compress = compress
+        self.cache_validation_callback = cache_validation_callback
+        self.timestamp = time.time()
+        identity = identify(self._callee.function, script())
+        self._keys = KeyMaker(self._callee.function, identity, self.ignore, store)
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The result of this call: from its entry, or computed and stored."""
+        key = self._key(args, kwargs)
+        value = self.recall(key, args, kwargs)
+        if value is not ABSENT:
+            return cast(R, value)
+        told = self._begin(key, args, kwargs)
+        started = time.perf_counter()
+        computed = self.func(*args, **kwargs)
+        return self._keep(key, told, computed, time.perf_counter() - started)[0]
+
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, object]]:
+        """Compute anew and put the result in the place of the one that is there.
+
+        Returns
+        -------
+        result : object
+            What the function returned.
+        metadata : dict
+            ``duration`` in seconds, ``input_args`` (name to shortened value), ``time``, and more.
+        """
+        key = self._key(args, kwargs)
+        told = self._begin(key, args, kwargs)
+        started = time.perf_counter()
+        computed = self.func(*args, **kwargs)
+        return self._keep(key, told, computed, time.perf_counter() - started)
+
+    def check_call_in_cache(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether the result of this call is there (it is not loaded)."""
+        try:
+            return os.stat(self._key(args, kwargs).path).st_size > 0
+        except FileNotFoundError:
+            return False
+
+    def clear(self, warn: bool = True) -> None:
+        """Forget all results of this function, those of its earlier code too.
+
+        Parameters
+        ----------
+        warn : bool, default True
+            Say so, if `verbose` is not 0.
+        """
+        if warn and self.verbose:
+            say(f"[Memory] Clearing the results of {self.shown}", output=True)
+        self.store_backend.clear(self._keys.identity.label)
+
+    @property
+    def store_backend(self) -> LocalStore:
+        """Where the entries lie."""
+        return self._keys.store
+
+    @property
+    def func_id(self) -> str:
+        """The name that the entries of this function have in common."""
+        return self._keys.identity.label
+
+    def __repr__(self) -> str:
+        return f"MemorizedFunc(func={self.func!r}, location={self.store_backend.location})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MemorizedFunc):
+            return NotImplemented
+        if self is other:
+            return True
+        from lightwork.hashing import digest
+
+        mine, theirs = self._keys, other._keys
+        return (mine.identity, mine.ignore, mine.store) == (
+            theirs.identity,
+            theirs.ignore,
+            theirs.store,
+        ) and digest(self.func) == digest(other.func)
+
+    def __hash__(self) -> int:
+        return hash((self._keys.identity, self._keys.store))
+
+    def __lightwork_hash__(self) -> object:
+        return self.func
+
+    # --- in a loop --------------------------------------------------------------------------------
+
+    def __lightwork_lookup__(self, args: Values, kwargs: Mapping[str, object]) -> Found | Missing:
+        """Answer a loop: the result, or what to send to a worker; see `lightwork.memory.task`."""
+        from lightwork.memory.task import missing
+        from lightwork.workers.functions import Found
+
+        key = self._key(args, kwargs)
+        value = self.recall(key, args, kwargs)
+        return (
+            missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)
+            if value is ABSENT
+            else Found(value)
+        )
+
+    # --- parts of a call --------------------------------------------------------------------------
+
+    def _key(self, args: Values, kwargs: Mapping[str, object]) -> Key:
+        callee = self._callee
+        if callee.args or callee.kwargs:
+            args, kwargs = callee.arguments(args, kwargs)
+        return self._keys(args, kwargs)
+
+    def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> object:
+        """The remembered result, or `ABSENT`."""
+        started = time.perf_counter() if self.verbose > 1 else 0.0
+        valid = self.cache_validation_callback
+        try:
+            value, metadata = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)
+        except (Warning, RecursionError, MemoryError):
+            raise
+        except Exception as error:
+            self._tell_unreadable(key.path, error)
+            return ABSENT
+        if value is ABSENT or (valid is not None and not valid(metadata)):
+            return ABSENT
+        if self.verbose > 1:
+            call = call_text(self.shown, args, kwargs)
+            say(memory_line("loaded", call, time.perf_counter() - started), output=True)
+            if self.verbose > 10:
+                say(f"[Memory] from {key.path}", output=True)
+        return value
+
+    def compute(
+        self, key: Key, args: Values, kwargs: Mapping[str, object], *, store: bool
+    ) -> tuple[object, bool]:
+        """Compute in a worker; returns the result, and whether the entry holds it."""
+        told = self._begin(key, args, kwargs)
+        started = time.perf_counter()
+        value = cast("Callable[..., object]", self.func)(*args, **kwargs)
+        metadata = self._end(key, told, time.perf_counter() - started)
+        return value, store and self._store(key.path, value, metadata)
+
+    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
+        """The key of a call whose path another process made."""
+        from lightwork.hashing import fingerprint
+
+        args, kwargs = self._callee.arguments(args, kwargs)
+        values = self._keys.bind(args, kwargs)
+        return Key(path, values, fingerprint(self._callee.function), classes_in(values))
+
+    def _begin(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> dict[str, str]:
+        """What is to be told of a call before the function may change its arguments."""
+        if self.verbose:
+            say(memory_line("computing", call_text(self.shown, args, kwargs)), output=True)
+        return self._keys.told(key.values)
+
+    def _end(self, key: Key, told: Mapping[str, str], seconds: float) -> dict[str, object]:
+        """The metadata of a call that has been computed."""
+        if self.verbose:
+            say(memory_line("computed", self.shown, seconds), output=True)
+        return entry.describe(str(self._keys.identity), told, seconds, key.code.digest.hex())
+
+    def _keep(
+        self, key: Key, told: Mapping[str, str], value: R, seconds: float
+    ) -> tuple[R, dict[str, object]]:
+        """Store a result; returns what the caller gets (the same, or mapped from the entry), and the metadata."""
+        metadata = self._end(key, told, seconds)
+        if self._store(key.path, value, metadata) and self.mmap_mode is not None and not self.compress:
+            # So that the first call returns what later ones do.
+            mapped = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)[0]
+            if mapped is not ABSENT:
+                value = cast(R, mapped)
+        return value, metadata
+
+    def _store(self, path: str, value: object, metadata: Mapping[str, object]) -> bool:
+        store = self.store_backend
+        try:
+            try:
+                entry.write(path, value, self.compress, metadata)
+            except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
+                store.make_room(path)
+                entry.write(path, value, self.compress, metadata)
+        except (Warning, RecursionError):
+            raise
+        except OSError as error:
+            self.tell_once("full", f"results are not stored in {store.folder}: {error}")
+        except Exception as error:
+            self.tell_once(f"result of {self.func_id}", f"a result of {self.shown} is not stored: {error}")
+        else:
+            return True
+        return False
+
+    # --- what is told -----------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> str:
+        """The name of the function in messages."""
+        return f"{self.__dict__.get('__module__')}.{self.__dict__.get('__qualname__')}"
+
+    def tell_once(self, topic: str, message: str, category: type[Warning] = CacheWarning) -> None:
+        """Give a warning, if none on this topic was given for these entries."""
+        told = self.store_backend.told
+        if topic not in told:
+            told.add(topic)
+            warn(message, category)
+
+    def _tell_unreadable(self, path: str, error: Exception) -> None:
+        warn(
+            f"the entry {path} cannot be read ({type(error).__name__}: {error}); "
+            f"{self.shown} is computed again, and the entry replaced",
+            CacheWarning,
+        )
+
+    def _tell_compressed(self) -> None:
+        self.tell_once(
+            "compressed",
+            f"mmap_mode={self.mmap_mode!r}: entries in {self.store_backend.folder} are compressed, so results "
+            f"are read instead of mapped; remember them with compress=False to map them",
+            MappingWarning,
+        )
+
+    # --- making and pickling ----------------------------------------------------------------------
+
+    def _bound_to(self, instance: object) -> MemorizedFunc[P, R]:
+        bound = cast("MemorizedFunc[P, R]", super()._bound_to(instance))
+        bound._callee = self._callee.bound_to(instance)
+        return bound
+
+    def __getstate__(self) -> dict[str, object]:
+        state = super().__getstate__()
+        state.update({name: getattr(self, name) for name in _OPTIONS})
+        state["identity"], state["store"] = self._keys.identity, self._keys.store
+        return state
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        super().__setstate__(state)
+        for name in _OPTIONS:
+            setattr(self, name, state[name])
+        self._callee = unwrap(self.func)
+        identity, store = cast(Identity, state["identity"]), cast("LocalStore", state["store"])
+        self._keys = KeyMaker(self._callee.function, identity, self.ignore, store)
+
+
+_OPTIONS = ("ignore", "verbose", "mmap_mode", "compress", "cache_validation_callback", "timestamp")

@@ -1,0 +1,1 @@
+"""Where entries lie. `local` is a folder of one's own file system or of the network's."""

@@ -1,0 +1,106 @@
+"""A folder of entries.
+
+    location/lightwork/<2 hex>/<label>-<32 hex>
+
+Label and digest come from `key`; the two digits are the digest's first, so each of the 256 folders (shards) holds
+an even sample of the cache. There is no index, no lock and no marker file: an entry exists when its file does, and
+`persist` puts it there by a rename, whole. Folders are made when the first entry needs them, for the owner
+alone (0700); those that exist keep their mode. Whoever removes an entry does no harm to those who read it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+__all__ = ["LocalStore"]
+
+_SHARD = re.compile(r"[0-9a-f]{2}")
+_ENTRY = re.compile(r"(.+)-[0-9a-f]{32}")
+
+
+class LocalStore:
+    """The entries below one folder.
+
+    Parameters
+    ----------
+    location : str
+        The folder that the user named; a relative one is taken from where we are now, for good.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.folder = os.path.join(os.path.abspath(location), "lightwork")
+        self.told: set[str] = set()
+        """What was already warned about."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return LocalStore, (os.path.dirname(self.folder),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalStore) and self.folder == other.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
+    def path(self, label: str, digest: str) -> str:
+        """Where the entry of a key lies, or would lie."""
+        return f"{self.folder}/{digest[:2]}/{label}-{digest}"
+
+    def make_room(self, path: str) -> None:
+        """Make the folders that an entry needs."""
+        _make_private(os.path.dirname(path))
+
+    def entries(self, label: str | None = None) -> Iterator[str]:
+        """The files of all entries, or of those with a label; in no order."""
+        for shard in self._shards():
+            for found in _scan(shard):
+                match = _ENTRY.fullmatch(found.name)
+                if match and label in (None, match[1]):
+                    yield found.path
+
+    def clear(self, label: str | None = None) -> None:
+        """Remove all entries, or those with a label. With all, what broken-off writes left goes too."""
+        if label is not None:
+            for path in self.entries(label):
+                remove(path)
+            return
+        for shard in self._shards():
+            for found in _scan(shard):
+                remove(found.path)
+            with suppress(OSError):  # somebody wrote an entry meanwhile: the folder stays
+                os.rmdir(shard)
+
+    def _shards(self) -> Iterator[str]:
+        for found in _scan(self.folder):
+            if _SHARD.fullmatch(found.name):
+                yield found.path
+
+
+def remove(path: str) -> None:
+    """Remove a file; gone already is as good."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _make_private(folder: str) -> None:
+    """Make a folder and those above it, each for the owner alone."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+    except FileNotFoundError:
+        _make_private(os.path.dirname(folder))
+        with suppress(FileExistsError):  # another process was as quick
+            os.mkdir(folder, 0o700)
