@@ -1,11 +1,15 @@
 """The process crew against real workers: what one task does, no other sees; who dies is named."""
 
+import importlib
+import logging
 import math
 import os
 import random
 import signal
+import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -327,3 +331,112 @@ def test_native_threads_are_limited(monkeypatch):
 def test_waiting_without_anything_to_come_ends_in_time(crew):
     assert crew.wait(0.01) == []
     assert isinstance(Done(0, 0, [], None, 0.0), tuple)
+
+
+# --- what workers say ---
+
+
+def speak(n):
+    print("line", n)
+    print("no end", end="")
+    print("error", n, file=sys.stderr)
+    warnings.warn(f"warning {n}", UserWarning, stacklevel=1)
+    logging.getLogger("speaker").info("record %d", n)
+    os.write(1, b"descriptor\n")
+    os.system("echo child")
+    try:
+        input()
+    except EOFError:
+        return n
+
+
+def test_what_a_task_says_arrives_in_the_parents_streams_and_handlers(capsys, caplog):
+    logging.getLogger("speaker").setLevel(logging.INFO)
+    crew = lend(1, CrewOptions())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        crew.abort()
+        crew = lend(1, CrewOptions())
+        assert run(crew, speak, (7,)) == [7]
+    crew.release()
+    logging.getLogger("speaker").setLevel(logging.NOTSET)
+    out, err = capsys.readouterr()
+    assert out == "line 7\nno end"
+    assert err == "error 7\n"
+    assert [str(warning.message) for warning in caught] == ["warning 7"]
+    assert [record.getMessage() for record in caplog.records] == ["record 7"]
+
+
+def test_descriptors_of_the_parent_hold_in_workers_that_were_there_before(capfd):
+    with capfd.disabled():
+        first = lend(1, CrewOptions())
+        run(first, os.getpid, ())
+        first.release()
+    crew = lend(1, CrewOptions())
+    run(crew, os.write, (1, b"seen\n"))
+    run(crew, os.system, ("echo by a child >&2",))
+    crew.release()
+    out, err = capfd.readouterr()
+    assert (out, err) == ("seen\n", "by a child\n")
+
+
+def print_in_a_forked_child():
+    pid = os.fork()
+    if pid == 0:
+        print("from the child", flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_a_child_that_a_task_forks_cannot_disturb_the_socket(capfd):
+    crew = lend(1, CrewOptions())
+    run(crew, print_in_a_forked_child, *[()] * 3)
+    crew.release()
+    assert capfd.readouterr().out == "from the child\n" * 3
+
+
+def test_filters_of_the_parent_turn_warnings_of_tasks_into_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        crew = lend(1, CrewOptions())
+        crew.send(crew.workers[0], 0, [(warnings.warn, ("now an error",), {})])
+        (event,) = collect(crew, 1)
+    crew.release()
+    assert isinstance(event.failures[0], UserWarning)
+
+
+def print_much(count):
+    for _ in range(count):
+        print("x" * 1000)
+
+
+def test_a_task_that_prints_more_than_the_socket_holds_neither_hangs_nor_loses_lines(capsys):
+    crew = lend(1, CrewOptions())
+    run(crew, print_much, (40_000,))
+    crew.release()
+    assert capsys.readouterr().out == ("x" * 1000 + "\n") * 40_000
+
+
+# --- modules ---
+
+
+def test_a_module_edited_between_two_calls_is_run_as_it_is_now(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "edited_between_calls.py"
+    results = []
+    for value in (1, 22):
+        path.write_text(f"def answer():\n    return {value}\n")
+        sys.modules.pop("edited_between_calls", None)
+        importlib.invalidate_caches()
+        answer = importlib.import_module("edited_between_calls").answer
+        crew = lend(1, CrewOptions())
+        crew.send(crew.workers[0], 0, [(answer, (), {})])
+        events = collect(crew, 1)
+        if isinstance(events[0], Died):
+            assert events[0].claimed is None
+            crew.send(events[1].worker, 0, [(answer, (), {})])
+            events = collect(crew, 1)
+        results += events[0].results
+        crew.release()
+    del sys.modules["edited_between_calls"]
+    assert results == [1, 22]

@@ -69,6 +69,11 @@ class Channel:
         """Whether frames wait here for the socket to take them."""
         return bool(self._queue)
 
+    @property
+    def backlog(self) -> int:
+        """How many bytes wait here for the socket to take them."""
+        return sum(len(data) for data, _ in self._queue)
+
     def queue(
         self, kind: int, body: bytes | bytearray | memoryview = b"", descriptors: Sequence[int] = ()
     ) -> None:

@@ -41,6 +41,9 @@ class Kind(IntEnum):
     STOP = 17
     # worker -> parent
     REPLY = 20
+    OUTPUT = 21
+    WARNING = 22
+    LOG = 23
 
 
 Frame = tuple[int, int, "bytes | bytearray"]

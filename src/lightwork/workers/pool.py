@@ -27,8 +27,9 @@ from lightwork.workers.channel import Channel, pair
 from lightwork.workers.framing import Kind
 from lightwork.workers.page import Page
 from lightwork.workers.payload import pack, unpack
+from lightwork.workers.relay import Surroundings
 
-__all__ = ["Ending", "Pool", "WorkerHandle", "lend_pool", "shutdown"]
+__all__ = ["Ending", "Pool", "WorkerHandle", "lend_pool", "shutdown", "stream_files"]
 
 # How long to wait for what takes milliseconds unless the machine stands still.
 _PATIENCE = 30.0
@@ -36,6 +37,10 @@ _PATIENCE = 30.0
 _KEPT_OUTBOX = 64 << 20
 # Modules that the zygote loads before it forks if this process has them: each would take every worker long.
 _PRELOADED = ("numpy",)
+
+
+Streams = tuple[tuple[int, int], ...]
+"""Device and inode of the files behind the descriptors 1 and 2."""
 
 
 class Ending(NamedTuple):
@@ -53,20 +58,35 @@ class WorkerHandle:
     ----------
     number : int
         Its number in the pool, never given twice.
-    environment : dict or None
-        The environment variables that it was last told.
+    environment, surroundings : dict or None
+        The environment variables, warning filters and logging levels that it was last told.
+    streams : tuple
+        Which files its descriptors 1 and 2 are of.
     segments : set of int
         The segments of the call that it holds.
     """
 
-    __slots__ = ("channel", "environment", "number", "outboxes", "page", "segments")
+    __slots__ = (
+        "channel",
+        "environment",
+        "number",
+        "outboxes",
+        "page",
+        "segments",
+        "streams",
+        "surroundings",
+    )
 
-    def __init__(self, number: int, channel: Channel, page: Page, outboxes: tuple[int, ...]) -> None:
+    def __init__(
+        self, number: int, channel: Channel, page: Page, outboxes: tuple[int, ...], streams: Streams
+    ) -> None:
         self.number = number
         self.channel = channel
         self.page = page
         self.outboxes = outboxes
         self.environment: dict[str, str] | None = None
+        self.surroundings: Surroundings | None = None
+        self.streams = streams
         self.segments: set[int] = set()
 
     def close(self) -> None:
@@ -88,6 +108,7 @@ class Pool:
         self._next = 0
         self._endings: dict[int, Ending] = {}
         self._pids: dict[int, int] = {}
+        self._streams: Streams = ()
 
     # --- lending ---
 
@@ -146,6 +167,7 @@ class Pool:
                 return control
             self._forget_zygote()
         ours, theirs = pair()
+        self._streams = stream_files()
         try:
             self._zygote = launch.start_zygote(theirs)
         except BaseException:
@@ -165,7 +187,7 @@ class Pool:
         order = (number, tuple(name for name in _PRELOADED if name in sys.modules))
         control.post(Kind.FORK, pack(order), (theirs.fileno(), page, *outboxes))
         theirs.close()
-        handle = WorkerHandle(number, Channel(ours), Page(page), outboxes)
+        handle = WorkerHandle(number, Channel(ours), Page(page), outboxes, self._streams)
         os.close(page)
         return handle
 
@@ -244,6 +266,14 @@ class Pool:
         self._zygote = 0
         with contextlib.suppress(OSError):
             self._forget_zygote()
+
+
+def stream_files() -> Streams:
+    """Which files the descriptors 1 and 2 of this process are of; empty if one is closed."""
+    try:
+        return tuple((found.st_dev, found.st_ino) for found in map(os.fstat, (1, 2)))
+    except OSError:
+        return ()
 
 
 def _wait(control: Channel, seconds: float) -> None:

@@ -37,7 +37,9 @@ from lightwork.workers.payload import (
     pack,
     unpack,
 )
+from lightwork.workers.relay import Relay, Surroundings
 from lightwork.workers.segments import Outbox
+from lightwork.workers.sources import Sources
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -49,6 +51,8 @@ __all__ = ["RESULT_THRESHOLD", "main"]
 RESULT_THRESHOLD = 1 << 18
 # The reply to a message that took less (seconds) may go together with the next one's, which is likely as brief.
 _BRIEF = 1e-4
+# Printed text that waits here for the parent (bytes) before a task that prints more waits too.
+_MOST_OUTPUT = 16 << 20
 # An idle worker leaves by itself after this long; the next call forks another in a millisecond.
 _IDLE_SECONDS = 300.0
 
@@ -83,6 +87,10 @@ class Worker:
         self._segments: dict[int, tuple[int, int]] = {}
         self._watch = select.poll()
         self._watch.register(self._channel.fileno(), select.POLLIN)
+        self._relay = Relay(self._send_now)
+        self._relay.install()
+        self._sources = Sources()
+        self._outdated = False
 
     def serve(self) -> None:
         """Take frames until told to stop, until the parent has gone, or until nothing has come for long."""
@@ -102,6 +110,8 @@ class Worker:
             if kind == Kind.STOP:
                 return
             obey[Kind(kind)](body)
+            if self._outdated:
+                return
 
     def _receive(self, seconds: float) -> bool:
         """Wait for a frame, sending meanwhile what is queued; False when none will come."""
@@ -122,9 +132,19 @@ class Worker:
                 return False
             self._channel.flush()
 
+    def _send_now(self, kind: int, body: bytes) -> None:
+        """Send what a task printed; the one thing that may wait for the parent to read, as a pipe would."""
+        self._channel.queue(kind, body)
+        while not self._channel.flush() and self._channel.backlog > _MOST_OUTPUT:
+            self._watch.modify(self._channel.fileno(), select.POLLOUT)
+            self._watch.poll()
+
     # --- what a call brings ---
 
     def _begin_call(self, body: bytes | bytearray) -> None:
+        self._outdated = self._sources.changed()
+        if self._outdated:
+            return  # not a task was begun; the successor imports the files as they are now
         call = cast("dict[str, object]", unpack(body))
         self._call = cast(int, call["call"])
         self._read_only = cast(bool, call["read_only"])
@@ -132,6 +152,11 @@ class Worker:
         sys.path[:] = cast("list[str]", call["path"])
         sys.argv[:] = cast("list[str]", call["argv"])
         os.chdir(cast(str, call["folder"]))
+        if call["surroundings"] is not None:
+            self._relay.adopt(cast("Surroundings", call["surroundings"]))
+        for number, descriptor in enumerate(self._channel.take_descriptors(cast(int, call["streams"])), 1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         environment = cast("dict[str, str] | None", call["environment"])
         if environment is not None:
             for name in os.environ.keys() - environment.keys():
@@ -191,7 +216,8 @@ class Worker:
                 results.append(None)
                 failures.append((index, describe(error)))
         seconds = time.perf_counter() - begun
-        _flush_streams()
+        self._relay.flush()
+        self._sources.note()
         self._outbox.close_reply()
         self._channel.queue(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
         if not self._frames or seconds > _BRIEF:
@@ -226,14 +252,6 @@ class Worker:
 def _call(func: _Callable, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     """Runs a function that came inside its task."""
     return func(*args, **kwargs)
-
-
-def _flush_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            continue  # a task closed or replaced the stream; that is its right
 
 
 def _become_different() -> None:

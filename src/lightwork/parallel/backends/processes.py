@@ -30,7 +30,8 @@ from lightwork.workers.payload import (
     pack,
     unpack,
 )
-from lightwork.workers.pool import Pool, WorkerHandle, lend_pool
+from lightwork.workers.pool import Pool, WorkerHandle, lend_pool, stream_files
+from lightwork.workers.relay import deliver, surroundings
 from lightwork.workers.segments import Segment, Segments, read_outbox
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class ProcessCrew:
         self._unsent: set[_Member] = set()
         self._watch = select.poll()
         self._environment = _environment(count, options)
+        self._surroundings = surroundings()
+        self._streams = stream_files()
         self._members: dict[int, _Member] = {}
         self._by_descriptor: dict[int, _Member] = {}
         try:
@@ -112,17 +115,20 @@ class ProcessCrew:
         member = _Member(handle)
         self._members[handle.number] = self._by_descriptor[handle.channel.fileno()] = member
         self._watch.register(handle.channel.fileno(), select.POLLIN)
-        changed = handle.environment != self._environment
-        handle.environment = self._environment
+        moved = self._streams if self._streams != handle.streams else ()
         call = {
             "call": self._call,
             "read_only": self._options.mmap_mode == "r",
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(word) for word in sys.argv],
             "folder": os.getcwd(),
-            "environment": self._environment if changed else None,
+            "environment": self._environment if self._environment != handle.environment else None,
+            "surroundings": self._surroundings if self._surroundings != handle.surroundings else None,
+            "streams": len(moved),
         }
-        handle.channel.post(Kind.CALL, pack(call))
+        handle.environment, handle.surroundings = self._environment, self._surroundings
+        handle.streams = self._streams or handle.streams
+        handle.channel.post(Kind.CALL, pack(call), (1, 2) if moved else ())
 
     # --- sending ---
 
@@ -239,8 +245,11 @@ class ProcessCrew:
                     member.watches_out = False
                     self._watch.modify(descriptor, select.POLLIN)
                 if what & ~select.POLLOUT:
-                    for _, _, body in channel.receive():
-                        self._read_reply(member, body, events)
+                    for kind, _, body in channel.receive():
+                        if kind == Kind.REPLY:
+                            self._read_reply(member, body, events)
+                        else:
+                            deliver(kind, body)
                     if channel.ended:
                         self._bury(member, events)
             if not ready:
