@@ -16,11 +16,13 @@ import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from operator import index
-from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Generic, Literal, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Literal, SupportsIndex, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ENVIRONMENT",
@@ -234,6 +236,8 @@ def cache_folder() -> Path:
 
     It is only named here; whoever writes into it makes it.
     """
+    from pathlib import Path
+
     if chosen := environment("LIGHTWORK_CACHE_DIR"):
         return Path(chosen).expanduser()
     import platformdirs

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from itertools import islice
 from math import isqrt
 from typing import Final, Literal
@@ -123,10 +122,9 @@ def _other(value: object, kind: type, depth: int) -> str:
         return value.__qualname__
     if kind.__module__ in _PLAIN_MODULES or kind.__module__.startswith("pathlib."):
         return repr(value)
-    if is_dataclass(value) and depth:
-        shown = (
-            f"{field.name}={shorten(getattr(value, field.name, None), depth - 1)}" for field in fields(value)
-        )
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if isinstance(fields, dict) and depth:
+        shown = (f"{field}={shorten(getattr(value, field, None), depth - 1)}" for field in fields)
         return f"{kind.__name__}({', '.join(islice(shown, _MEMBERS))})"
     name = getattr(value, "__qualname__", None)
     return name if isinstance(name, str) and callable(value) else f"<{kind.__name__}>"

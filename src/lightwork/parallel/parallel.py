@@ -15,11 +15,9 @@ from collections.abc import Generator, Iterable, Iterator, Sized
 from math import inf
 from numbers import Real
 from types import TracebackType
-from typing import Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast, overload
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
-from lightwork.observe.messages import LoopLines, shorten
-from lightwork.observe.progress import Progress
 from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import CrewOptions, Task
 from lightwork.parallel.backends.threads import inside_thread
@@ -30,6 +28,10 @@ from lightwork.parallel.pump import Pump
 from lightwork.settings import Default, MmapMode, default, environment, parse_size, resolve
 from lightwork.workers.functions import inside_worker
 from lightwork.workers.limits import effective_n_jobs
+
+if TYPE_CHECKING:
+    from lightwork.observe.messages import LoopLines
+    from lightwork.observe.progress import Progress
 
 __all__ = ["Parallel"]
 
@@ -88,7 +90,8 @@ class Parallel(Generic[Kind]):
     Examples
     --------
     >>> from math import sqrt
-    >>> Parallel(n_jobs=2, backend="threads")(delayed(sqrt)(i ** 2) for i in range(4))
+    >>> from lightwork import Parallel, delayed
+    >>> Parallel(n_jobs=2, backend="threads")(delayed(sqrt)(i**2) for i in range(4))
     [0.0, 1.0, 2.0, 3.0]
     """
 
@@ -286,10 +289,16 @@ class _Watcher:
         self._told = 0
         self._bar: Progress | None = None
         if owner.progress:
+            from lightwork.observe.progress import Progress
+
             self._bar = Progress(total, "tasks", always=owner.progress == "always")
             self._bar.start()
         owner.n_completed_tasks = owner.n_dispatched_tasks = 0
-        owner._lines = LoopLines(owner.n_jobs, owner.verbose) if owner.verbose > 0 else None
+        owner._lines = None
+        if owner.verbose > 0:
+            from lightwork.observe.messages import LoopLines
+
+            owner._lines = LoopLines(owner.n_jobs, owner.verbose)
         overridden = type(owner).print_progress is not Parallel.print_progress
         self._calls = overridden or owner.verbose > 0
         self.shows = self._calls or self._bar is not None
@@ -360,6 +369,8 @@ def _iterator(iterable: Iterable[Task[T]]) -> Iterator[Task[T]]:
     try:
         return iter(iterable)
     except TypeError:
+        from lightwork.observe.messages import shorten
+
         raise TaskFormatError(
             f"got {shorten(iterable)}, not an iterable of tasks; write Parallel(...)(delayed(f)(x) for x in xs)"
         ) from None

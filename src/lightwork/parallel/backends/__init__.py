@@ -7,10 +7,8 @@ else the one of `parallel_config`, else what `require` and `prefer` ask for, els
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.parallel.backends.base import Lend
@@ -18,8 +16,7 @@ from lightwork.parallel.backends.base import Lend
 __all__ = ["ALIASES", "BACKENDS", "Backend", "choose", "find"]
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(NamedTuple):
     """One way of running tasks: its name, where it lives, and what it promises."""
 
     name: str
@@ -68,6 +65,8 @@ def find(name: str) -> Backend:
     found = BACKENDS.get(ALIASES.get(name, name))
     if found is None:
         known = [*BACKENDS, *ALIASES]
+        from difflib import get_close_matches
+
         near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise OptionError(f"backend={name!r} is not known; {hint}there are {', '.join(map(repr, known))}")

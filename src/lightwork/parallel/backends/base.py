@@ -19,7 +19,6 @@ The law for crews
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lightwork.settings import MmapMode
@@ -123,8 +122,7 @@ class Crew(Protocol):
         """Hand the workers back; nothing runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrewOptions:
+class CrewOptions(NamedTuple):
     """What `Parallel` was told that concerns the workers.
 
     Attributes
