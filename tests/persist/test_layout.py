@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_128
 
 from lightwork.persist import layout
 
@@ -35,9 +36,9 @@ def assemble(pieces: list, user: bytes = b"") -> tuple[bytes, list[layout.Entry]
     plan = layout.Layout()
     runs = [run for piece in pieces for run in plan.feed(piece)]
     runs.append((plan.close(), None))
-    stream, digests = layout.StreamDigest(), []
+    stream, digests = xxh3_128(), []
     for piece, entry in runs:
-        (stream if entry is None else (digests.append(layout.StreamDigest()), digests[-1])[1]).update(piece)
+        (stream if entry is None else (digests.append(xxh3_128()), digests[-1])[1]).update(piece)
     total = layout.sizes(plan.position, len(plan.entries), user)
     end = layout.footer(
         total, plan.entries, [digest.digest() for digest in digests], stream.digest(), b"", b"", user, 0

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Final, NamedTuple
 
-from xxhash import xxh3_64_digest, xxh3_128, xxh3_128_digest
+from xxhash import xxh3_64_digest, xxh3_128_digest
 
 ALIGNMENT: Final = 64
 HANDED_OVER: Final = (
@@ -402,8 +402,3 @@ def substituted(spans: Sequence[bytes], entries: Sequence[Entry]) -> bytes:
             pieces.append(_READONLY_BUFFER)
         position = entry.offset + entry.length
     return b"".join([*pieces, spans[-1], _STOP])
-
-
-# --- digests --------------------------------------------------------------------------------------
-
-StreamDigest = xxh3_128  # of the stream: all its spans, one after the other

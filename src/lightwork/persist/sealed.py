@@ -1,0 +1,184 @@
+"""Bytes of our layout, read and checked: from a file, or from memory. Executes nothing.
+
+What is not sound raises `layout.Flaw`; `blaming` makes an error for the user of it, which names the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from xxhash import xxh3_128
+
+from lightwork import errors
+from lightwork.persist import layout
+
+_TAIL: Final = 64 * 1024  # read at once, in the hope that the whole footer is in it
+_BLOCK: Final = 256 * 1024  # read and digested at a time: digested while still in the second-level cache
+_HUGE: Final = 1 << 20  # from here on a buffer gets a map of its own, of huge pages
+
+
+class Bytes(Protocol):
+    """The bytes of one whole file of our layout."""
+
+    size: int
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return these bytes; fewer where the file is shorter than it was."""
+
+    def buffer(self, offset: int, size: int) -> tuple[Any, bytes]:
+        """Return a private, writable buffer of these bytes, and the digest of what is in it."""
+
+
+class FileBytes:
+    """The first `size` bytes of an open file."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return these bytes; fewer where the file is shorter than it was."""
+        data = os.pread(self.fd, size, offset)
+        if len(data) == size:
+            return data
+        whole = bytearray(data)
+        while data and len(whole) < size:  # Linux gives 2 GiB at most
+            data = os.pread(self.fd, size - len(whole), offset + len(whole))
+            whole += data
+        return bytes(whole)
+
+    def buffer(self, offset: int, size: int) -> tuple[Any, bytes]:
+        """Return a private, writable buffer of these bytes, and the digest of what is in it."""
+        room = private(size)
+        digest = xxh3_128()
+        with memoryview(room) as view:
+            done = 0
+            while done < size:
+                with view[done : min(size, done + _BLOCK)] as block:
+                    got = os.preadv(self.fd, [block], offset + done)
+                    digest.update(block[:got])
+                if not got:
+                    raise layout.Flaw("buffer", offset + done, "the file ends too early")
+                done += got
+        return room, digest.digest()
+
+
+class MemoryBytes:
+    """The first `size` bytes of what is in memory; where that is private, the buffers are parts of it, not copies."""
+
+    def __init__(self, data: bytes | bytearray | mmap.mmap, size: int) -> None:
+        self.size = size
+        self._view = memoryview(data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return these bytes."""
+        return bytes(self._view[offset : offset + size])
+
+    def buffer(self, offset: int, size: int) -> tuple[Any, bytes]:
+        """Return a private, writable buffer of these bytes, and the digest of what is in it."""
+        part: Any = self._view[offset : offset + size]
+        if part.readonly:
+            room = private(size)
+            with memoryview(room) as view:
+                view[:size] = part
+            part = room
+        digest = xxh3_128()
+        digest.update(part)
+        return part, digest.digest()
+
+
+def private(size: int) -> bytearray | mmap.mmap:
+    """Memory for a buffer; huge pages save most of the page faults of a large one."""
+    if size < _HUGE:
+        return bytearray(size)
+    room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            room.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            return room  # a kernel built without them
+    return room
+
+
+def length(start: bytes, size: int) -> int:
+    """Where the first object ends in a file of `size` bytes that starts like this."""
+    total = layout.total_of(start) if len(start) >= layout.HEAD_SIZE else None
+    return total if total is not None and total < size else size
+
+
+def footer(source: Bytes, start: bytes) -> layout.Footer:
+    """Head and footer, checked."""
+    layout.check_head(start[: layout.HEAD_SIZE], source.size)
+    end = source.read(max(0, source.size - _TAIL), min(_TAIL, source.size))
+    size = layout.footer_size(end, source.size)
+    if size > len(end):
+        end = source.read(source.size - size, size)
+    return layout.parse_footer(end[-size:], source.size)
+
+
+def spans(source: Bytes, found: layout.Footer) -> list[bytes]:
+    """All of the stream, checked."""
+    pieces = [source.read(begin, end - begin) for begin, end, _ in layout.stream_spans(found)]
+    digest = xxh3_128()
+    for piece in pieces:
+        digest.update(piece)
+    if digest.digest() != found.stream:
+        raise layout.Flaw("stream", layout.HEAD_SIZE, "the checksum does not match")
+    return pieces
+
+
+def buffers(source: Bytes, found: layout.Footer) -> Iterator[Any]:
+    """All buffers one after the other, each read and checked, as what the pickle needs."""
+    for number, entry in enumerate(found.entries):
+        buffer, digest = source.buffer(entry.offset, entry.length)
+        check_buffer(found, number, digest)
+        yield _CONVERTERS[entry.kind](buffer)
+
+
+def check_buffer(found: layout.Footer, number: int, digest: bytes) -> None:
+    """Raise `Flaw` unless this is the digest that a buffer should have, or it is marked as modified."""
+    if found.states[number] == layout.SEALED and digest != found.digests[number]:
+        where = found.entries[number].offset
+        raise layout.Flaw(f"buffer {number}", where, "the checksum does not match")
+
+
+_CONVERTERS: Final[dict[int, Callable[[Any], Any]]] = {
+    layout.WRITABLE: lambda buffer: buffer,
+    layout.READONLY: lambda buffer: buffer,
+    layout.BYTES: bytes,
+    layout.BYTEARRAY: lambda buffer: buffer if type(buffer) is bytearray else bytearray(buffer),
+}
+
+
+# --- files and errors -----------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The descriptor of a file that has to exist."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise errors.FileMissingError(error.errno, "there is no such file", path) from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Make of a `Flaw` the error that names the file."""
+    try:
+        yield
+    except layout.Flaw as flaw:
+        raise damaged(name, f"the file is damaged: {flaw}") from None
+
+
+def damaged(name: str, what: str) -> errors.DamagedFileError:
+    """The error for a file that cannot be loaded."""
+    return errors.DamagedFileError(f"{name}: {what}. Nothing in it was executed")
