@@ -1,0 +1,78 @@
+"""A value into a digest: the same value, the same digest, in any process and on any run.
+
+`hash` and `digest` walk a value (`walk`, `rules`, `buffers`); `fingerprint` says what code a function runs and
+depends on (`source`, `definitions`, `syntax`). What counts as the same value is one table, in the docs under
+"The law of equality".
+"""
+
+from __future__ import annotations
+
+from lightwork.errors import OptionError
+from lightwork.hashing.buffers import XXH3_128, algorithm
+from lightwork.hashing.rules import register_hash
+from lightwork.hashing.source import Fingerprint, fingerprint
+from lightwork.hashing.walk import Walk, quick
+
+__all__ = ["Fingerprint", "digest", "fingerprint", "hash", "register_hash"]
+
+
+def digest(obj: object) -> bytes:
+    """Return the 16 bytes that stand for a value: its xxh3_128 digest.
+
+    Examples
+    --------
+    >>> from lightwork.hashing import digest
+    >>> digest([1, "a"]) == digest([1, "a"]), digest([1]) == digest((1,)), digest(1) == digest(True)
+    (True, False, False)
+    """
+    encoding = quick(obj, XXH3_128)
+    if encoding is not None:
+        return XXH3_128.once(encoding)
+    return Walk().digest(obj)
+
+
+def hash(obj: object, hash_name: str = "xxh3_128", coerce_mmap: bool = False) -> str:
+    """Return a text of hexadecimal digits that two values share when they are the same.
+
+    Parameters
+    ----------
+    obj : object
+        Any value: built-in types, NumPy arrays, functions, and what can be pickled.
+    hash_name : str, optional
+        The hash function: ``"xxh3_128"`` (fast), ``"blake3"`` (if installed), or one of the standard
+        library's such as ``"sha256"``, ``"md5"`` and ``"sha1"``.
+    coerce_mmap : bool, optional
+        Whether a memory-mapped array (`numpy.memmap`) and an array in memory with the same data count as the same.
+
+    Returns
+    -------
+    str
+        The digest, in hexadecimal digits.
+
+    Raises
+    ------
+    HashError
+        The value holds something that has no value of its own, such as an open file or a lock.
+    OptionError
+        There is no such hash function.
+
+    Examples
+    --------
+    >>> import lightwork
+    >>> lightwork.hash({"a": 1, "b": [2.0]})
+    '...'
+    >>> lightwork.hash({"b": [2.0], "a": 1}) == lightwork.hash({"a": 1, "b": [2.0]})
+    True
+    """
+    if hash_name == "xxh3_128":
+        algo = XXH3_128
+        encoding = quick(obj, algo)
+        if encoding is not None:
+            return algo.once(encoding).hex()
+    elif isinstance(hash_name, str):
+        algo = algorithm(hash_name)
+    else:
+        raise OptionError(
+            f"hash_name must be the name of a hash function, such as 'sha256', not {hash_name!r}"
+        )
+    return Walk(algo, coerce_mmap).digest(obj).hex()

@@ -1,0 +1,202 @@
+"""Raw bytes into a digest, wherever they lie.
+
+The law of this module: the digest of a run of bytes depends on the bytes alone, never on how they arrived.
+Up to one leaf (4 MiB) it is the hash of the bytes. Above, it is a tree: the run is cut into leaves of 4 MiB
+at fixed places, each is hashed by itself, and the root is the hash of all leaf digests and the length. The
+tree does not depend on the number of threads that made it.
+
+What lives here: contiguous buffers, hashed in place; pieces that arrive one by one (`Pieces`); and arrays
+that are not contiguous, which are copied a block at a time, small enough to stay in the processor's cache.
+What does not: what the bytes mean. Type, shape and order are the business of `rules`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import struct
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import xxhash
+
+from lightwork.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LEAF = 4 << 20
+BLOCK = (
+    256 << 10
+)  # bytes copied at a time out of a strided array: fits the second-level cache of today's cores
+_ROOT = b"lightwork tree "
+
+
+class Hasher(Protocol):
+    """What the standard library's, xxhash's and blake3's hash objects have in common."""
+
+    def update(self, data: Any, /) -> Any:
+        """Take more bytes in."""
+
+    def digest(self) -> bytes:
+        """Give the digest of all bytes so far."""
+
+
+class Algorithm:
+    """One hash function: at once (`once`), or piece by piece (`new`)."""
+
+    __slots__ = ("name", "new", "once")
+
+    def __init__(
+        self, name: str, new: Callable[[], Hasher], once: Callable[[Any], bytes] | None = None
+    ) -> None:
+        self.name = name
+        self.new = new
+        self.once = once or self._once
+
+    def _once(self, data: Any) -> bytes:
+        hasher = self.new()
+        hasher.update(data)
+        return hasher.digest()
+
+
+XXH3_128 = Algorithm("xxh3_128", xxhash.xxh3_128, xxhash.xxh3_128_digest)
+
+_HASHLIB = (
+    "blake2b",
+    "blake2s",
+    "md5",
+    "sha1",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
+    "sha3_224",
+    "sha3_256",
+    "sha3_384",
+    "sha3_512",
+)
+_known: dict[str, Algorithm] = {
+    "xxh3_128": XXH3_128,
+    "xxh3_64": Algorithm("xxh3_64", xxhash.xxh3_64, xxhash.xxh3_64_digest),
+}
+
+
+def algorithm(name: str) -> Algorithm:
+    """Return the hash function of that name."""
+    try:
+        return _known[name]
+    except (KeyError, TypeError):
+        pass
+    if name == "blake3":
+        try:
+            blake3 = importlib.import_module("blake3").blake3
+        except ImportError:
+            raise OptionError("hash_name='blake3' needs the package blake3: pip install blake3") from None
+        made = Algorithm(name, blake3)
+    elif name in _HASHLIB:
+        # Nothing here is a secret: machines in FIPS mode still allow md5 for that.
+        def new() -> Hasher:
+            return hashlib.new(name, usedforsecurity=False)
+
+        made = Algorithm(name, new)
+    else:
+        names = ", ".join([*_known.keys() - set(_HASHLIB) - {"blake3"}, "blake3", *_HASHLIB])
+        raise OptionError(f"hash_name={name!r} is not a hash function that lightwork knows; it knows {names}")
+    _known[name] = made
+    return made
+
+
+class Pieces:
+    """Bytes that arrive piece by piece; the digest is that of the whole run."""
+
+    def __init__(self, algo: Algorithm) -> None:
+        self._algo = algo
+        self._leaves: list[bytes] = []
+        self._hasher = algo.new()
+        self._filled = 0
+        self._length = 0
+
+    def add(self, piece: Any) -> None:
+        """Take the next bytes of the run: any contiguous buffer."""
+        view = memoryview(piece).cast("B")
+        self._length += len(view)
+        while len(view):
+            if self._filled == LEAF:
+                self._leaves.append(self._hasher.digest())
+                self._hasher = self._algo.new()
+                self._filled = 0
+            part = view[: LEAF - self._filled]
+            self._hasher.update(part)
+            self._filled += len(part)
+            view = view[len(part) :]
+
+    def digest(self) -> bytes:
+        """End the run and give its digest."""
+        if not self._leaves:
+            return self._hasher.digest()
+        return _root(self._algo, [*self._leaves, self._hasher.digest()], self._length)
+
+
+def digest_bytes(data: Any, algo: Algorithm) -> bytes:
+    """Digest a contiguous buffer where it lies."""
+    view = memoryview(data)
+    length = view.nbytes
+    if length <= LEAF:
+        return algo.once(view)
+    flat = view.cast("B")
+    leaves = [algo.once(flat[start : start + LEAF]) for start in range(0, length, LEAF)]
+    return _root(algo, leaves, length)
+
+
+def _root(algo: Algorithm, leaves: list[bytes], length: int) -> bytes:
+    return algo.once(_ROOT + struct.pack("<Q", length) + b"".join(leaves))
+
+
+def digest_text(text: str, algo: Algorithm) -> bytes:
+    """Digest the UTF-8 form of a long text without encoding it as a whole."""
+    pieces = Pieces(algo)
+    for start in range(0, len(text), LEAF // 4):
+        pieces.add(text[start : start + LEAF // 4].encode("utf-8", "surrogatepass"))
+    return pieces.digest()
+
+
+def digest_array(array: np.ndarray[Any, Any], algo: Algorithm) -> bytes:
+    """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order."""
+    flags = array.flags
+    if flags.c_contiguous:
+        return digest_bytes(_bytes_of(array), algo)
+    if flags.f_contiguous:
+        return digest_bytes(_bytes_of(array.T), algo)
+    pieces = Pieces(algo)
+    for block in _blocks(array):
+        pieces.add(_bytes_of(block))
+    return pieces.digest()
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> Any:
+    """View a C-contiguous array as bytes; `memoryview` itself refuses dates and extension types."""
+    import numpy as np
+
+    return array.reshape(-1).view(np.uint8).data if array.nbytes else b""
+
+
+def _blocks(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield C-contiguous copies that, one after the other, are the array in C order."""
+    import numpy as np
+
+    if array.ndim == 0 or array.nbytes <= BLOCK:
+        yield np.ascontiguousarray(array)
+        return
+    row = array.nbytes // len(array)
+    if row > BLOCK:
+        for part in array:
+            yield from _blocks(part)
+        return
+    step = BLOCK // row
+    room = np.empty((step, *array.shape[1:]), array.dtype)
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        block = room[: len(part)]
+        np.copyto(block, part)
+        yield block

@@ -1,0 +1,330 @@
+"""The syntax of running code: found in its source file, and believed only if it is what runs.
+
+The law: after an edit of a module that is already imported, the file says one thing and the process does another.
+So the definition at the code's line is compiled as Python compiled the file, and counts only if the result equals
+the running code object, positions aside. Otherwise the code object itself counts (with the Python version, since its
+bytes differ between versions), and whoever asks is told why.
+
+Where there is no source at all (``exec``, a prompt that keeps none), the code object counts as well; so too under
+pytest, which rewrites ``assert`` on import: there nothing is wrong, and nothing is said.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import linecache
+import opcode
+import sys
+import types
+import weakref
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from lightwork.hashing import syntax
+from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.walk import atom
+
+_FUTURE = 0
+for _name in __future__.all_feature_names:
+    _FUTURE |= getattr(__future__, _name).compiler_flag
+
+
+class Definition(NamedTuple):
+    """What is known of a code object."""
+
+    digest: bytes  # of its syntax, or of itself
+    names: syntax.Names
+    token: bytes  # of the code object itself: cheap, and comparable on the same Python only
+    changed_file: str | None  # the source file that no longer holds it
+
+
+class File(NamedTuple):
+    """A source file that was looked into: its lines, its tree, and the code of statements that were compiled."""
+
+    lines: list[str]
+    tree: ast.Module | None
+    prelude: list[ast.stmt]
+    codes: dict[tuple[int, int], tuple[types.CodeType, ...]]
+
+
+_known: dict[int, tuple[weakref.ref[types.CodeType], Definition]] = {}
+_trees: dict[str, File] = {}
+_TREES = 16  # files whose trees are kept: a first look at a function visits few files, again and again
+
+
+def definition_of(code: types.CodeType, space: dict[str, Any]) -> Definition:
+    """Return what a code object says; `space` are the globals it runs in."""
+    known = _known.get(id(code))
+    if known is not None and known[0]() is code:
+        return known[1]
+    made = _read(code, space)
+    key = id(code)
+    _known[key] = (weakref.ref(code, lambda _: _known.pop(key, None)), made)
+    return made
+
+
+def _read(code: types.CodeType, space: dict[str, Any]) -> Definition:
+    token = digest_code(code)
+    found = _find(code, space)
+    if isinstance(found, ast.AST):
+        names = syntax.names(found)
+        ours = frozenset(id(each) for each in getattr(found, "decorator_list", ()) if _is_ours(each, space))
+        digest = XXH3_128.once(b"syntax" + syntax.encode(found, ours))
+        return Definition(digest, _only_global(names, code), token, None)
+    version = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}".encode()
+    return Definition(XXH3_128.once(b"code" + version + token), _names_of_code(code), token, found)
+
+
+def _is_ours(decorator: ast.AST, space: dict[str, Any]) -> bool:
+    """Whether a decorator is one of lightwork's own, whose options must not change the result."""
+    if isinstance(decorator, ast.Call):
+        decorator = decorator.func
+    chain = syntax.chain_of(decorator)
+    value = space.get(chain[0]) if chain else None
+    home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return isinstance(home, str) and home.partition(".")[0] == "lightwork"
+
+
+# --- from code to source ------------------------------------------------------------------------------
+
+
+def _find(code: types.CodeType, space: dict[str, Any]) -> ast.AST | str | None:
+    """Find the definition that compiles to `code`: its tree, or the file that lacks it, or None without source."""
+    lines = linecache.getlines(code.co_filename, space)
+    if not lines:
+        return None
+    found = _match(code, lines)
+    if found is None:
+        linecache.checkcache(code.co_filename)
+        fresh = linecache.getlines(code.co_filename, space)
+        if fresh != lines:
+            found = _match(code, fresh)
+    if found is None and "@pytest_ar" not in space:
+        return code.co_filename
+    return found
+
+
+def _match(code: types.CodeType, lines: list[str]) -> ast.AST | None:
+    file = _file(code.co_filename, lines)
+    if file.tree is None:
+        return None
+    line = code.co_firstlineno
+    for statement in file.tree.body:
+        if _first_line(statement) <= line <= (statement.end_lineno or 0):
+            return _match_in(code, statement, file)
+    return None
+
+
+def _file(filename: str, lines: list[str]) -> File:
+    known = _trees.get(filename)
+    if known is not None and (known.lines is lines or known.lines == lines):
+        return known
+    try:
+        tree: ast.Module | None = ast.parse("".join(lines))
+    except (SyntaxError, ValueError, RecursionError):
+        tree = None  # being edited at this moment, or not Python: it does not hold the running code
+    _trees.pop(filename, None)
+    while len(_trees) >= _TREES:
+        _trees.pop(next(iter(_trees)))
+    made = _trees[filename] = File(lines, tree, _prelude(tree), {})
+    return made
+
+
+def _prelude(tree: ast.Module | None) -> list[ast.stmt]:
+    """Return statements that bear what else in a module has a say in how Python compiles a definition.
+
+    Two things do: calls of attributes of names that the module imports, and, from 3.12 on, calls of ``super`` where
+    the module itself mentions it.
+    """
+    bound: set[str] = set()
+    mentions_super = False
+    queue: list[ast.AST] = [tree] if tree else []
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name):
+            mentions_super = mentions_super or node.id == "super"
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            queue.extend(ast.iter_child_nodes(node))
+    names = [ast.alias(name, None, lineno=1, col_offset=0) for name in sorted(bound - {"*"})]
+    prelude: list[ast.stmt] = [ast.Import(names, lineno=1, col_offset=0)] if names else []
+    if mentions_super:
+        place = {"lineno": 1, "col_offset": 0}
+        prelude.append(ast.Expr(ast.Name("super", ast.Load(), **place), **place))
+    return prelude
+
+
+def _first_line(node: Any) -> int:
+    decorators = getattr(node, "decorator_list", None)
+    return decorators[0].lineno if decorators else node.lineno  # type: ignore[no-any-return]
+
+
+def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST | None:
+    kinds: Any = ast.Lambda if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes: list[Any] = [
+        node
+        for node in ast.walk(statement)
+        if isinstance(node, kinds)
+        and _first_line(node) == code.co_firstlineno
+        and getattr(node, "name", "<lambda>") == code.co_name
+    ]
+    if len(nodes) == 1:
+        key = (statement.lineno, code.co_flags & _FUTURE)
+        codes = file.codes.get(key)
+        if codes is None:
+            codes = file.codes[key] = _compile(code, statement, file.prelude)
+        made = [each for each in codes if each.co_firstlineno == code.co_firstlineno]
+        matching = nodes if any(same_code(code, each) for each in made) else []
+        return _by_position(code, matching)
+    # Several on one line: give each in turn a line of its own and see which code moves there.
+    own = 1 + (statement.end_lineno or 0)
+    matching = []
+    for node in nodes:
+        line, node.lineno = node.lineno, own
+        try:
+            made = [each for each in _compile(code, statement, file.prelude) if each.co_firstlineno == own]
+        finally:
+            node.lineno = line
+        if any(same_code(code, each) for each in made):
+            matching.append(node)
+    return _by_position(code, matching)
+
+
+def _by_position(code: types.CodeType, nodes: list[Any]) -> ast.AST | None:
+    """Choose among definitions that compile alike, such as ``lambda: 1 + 1`` and ``lambda: 2``."""
+    columns = [
+        column
+        for line, _, column, _ in code.co_positions()
+        if column is not None and line == code.co_firstlineno
+    ]
+    start = max(columns, default=0)
+    inside = [node for node in nodes if node.col_offset <= start <= (node.end_col_offset or start)]
+    chosen: list[ast.AST] = inside or nodes
+    return chosen[0] if chosen else None
+
+
+def _compile(
+    code: types.CodeType, statement: ast.stmt, prelude: list[ast.stmt]
+) -> tuple[types.CodeType, ...]:
+    """Compile a statement as `code` was, and return all code in it."""
+    try:
+        module = ast.Module([*prelude, statement], [])
+        whole = compile(module, code.co_filename, "exec", flags=code.co_flags & _FUTURE, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    return tuple(_codes(whole))
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+# --- code objects --------------------------------------------------------------------------------------
+
+_PLAIN = (
+    "co_code",
+    "co_names",
+    "co_varnames",
+    "co_freevars",
+    "co_cellvars",
+    "co_argcount",
+    "co_posonlyargcount",
+    "co_kwonlyargcount",
+    "co_flags",
+    "co_exceptiontable",
+    "co_qualname",
+)
+
+
+def same_code(one: types.CodeType, other: types.CodeType) -> bool:
+    """Whether two code objects do the same, wherever their lines are."""
+    return all(getattr(one, name) == getattr(other, name) for name in _PLAIN) and digest_code(
+        one
+    ) == digest_code(other)
+
+
+def digest_code(code: types.CodeType) -> bytes:
+    """Digest a code object, positions aside. `co_code` is free of what the interpreter learnt while running it."""
+    parts = [b"code"]
+    parts += [_constant(getattr(code, name)) for name in _PLAIN]
+    parts.append(_constant(code.co_consts))
+    return XXH3_128.once(b"".join(parts))
+
+
+def _constant(value: Any) -> bytes:
+    """Write a constant of code: like the walk, but for code objects, and cheap."""
+    kind = type(value)
+    if kind is types.CodeType:
+        return b"c" + digest_code(value)
+    if kind is tuple:
+        return b"(" + str(len(value)).encode() + b"," + b"".join(map(_constant, value))
+    if kind is frozenset:
+        return b">" + str(len(value)).encode() + b"," + b"".join(sorted(map(_constant, value)))
+    if kind is slice:  # constants from 3.14 on
+        return b"s" + _constant((value.start, value.stop, value.step))
+    return atom(value, kind, XXH3_128)
+
+
+_LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"]
+_BY_NAME = {
+    opcode.opmap[name]
+    for name in ("LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
+    if name in opcode.opmap
+}
+_ATTRIBUTE = {opcode.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opcode.opmap}
+_ATTRIBUTE_SHIFT = 0 if "LOAD_METHOD" in opcode.opmap and sys.version_info < (3, 12) else 1
+
+
+def _instructions(code: types.CodeType) -> Iterator[tuple[int, int]]:
+    """Yield operation and argument; `dis` would take ten times as long."""
+    raw, high = code.co_code, 0
+    for place in range(0, len(raw), 2):
+        operation = raw[place]
+        argument = raw[place + 1] | high
+        high = argument << 8 if operation == opcode.EXTENDED_ARG else 0
+        if operation:
+            yield operation, argument
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    found = set()
+    for each in (code, *_codes(code)):
+        for operation, argument in _instructions(each):
+            if operation == _LOAD_GLOBAL:
+                found.add(each.co_names[argument >> 1])
+            elif operation in _BY_NAME:
+                found.add(each.co_names[argument])
+    return found
+
+
+def _only_global(names: syntax.Names, code: types.CodeType) -> syntax.Names:
+    found = _global_names(code)
+    return syntax.Names(*[tuple([chain for chain in chains if chain[0] in found]) for chains in names])
+
+
+def _names_of_code(code: types.CodeType) -> syntax.Names:
+    """Read the names from the instructions, where there is no syntax. Changes by method call are not seen here."""
+    used: set[syntax.Chain] = set()
+    changed: set[syntax.Chain] = set()
+    rebound: set[syntax.Chain] = set()
+    for each in (code, *_codes(code)):
+        chain: syntax.Chain = ()
+        for operation, argument in _instructions(each):
+            if operation == _LOAD_GLOBAL or operation in _BY_NAME:
+                chain = (each.co_names[argument >> 1 if operation == _LOAD_GLOBAL else argument],)
+                used.add(chain)
+                if opcode.opname[operation] in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+                    rebound.add(chain)
+            elif operation in _ATTRIBUTE and chain:
+                chain = (*chain, each.co_names[argument >> _ATTRIBUTE_SHIFT])
+                used.add(chain)
+                if chain[-1] in syntax.MUTATING:
+                    changed.add(chain[:-1])
+            else:
+                chain = ()
+    return syntax.Names(*[tuple(sorted(each)) for each in (used, changed, rebound)])

@@ -1,0 +1,93 @@
+"""Whose code is it: the user's, which is followed, or a library's, which counts by name and version.
+
+The law: the standard library and installed distributions are libraries; all else is the user's: scripts, notebooks,
+modules beside them, and distributions installed as editable, whose files lie where they are worked on. Of a
+library, the version's first two numbers count, since a bug fix should not empty a cache; of the standard
+library only names count, so that one cache serves several Pythons.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import sysconfig
+import types
+from typing import Any
+
+_FOLDERS = ("site-packages", "dist-packages")
+
+
+@functools.cache
+def _standard_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    found = {os.path.realpath(paths[key]) + os.sep for key in ("stdlib", "platstdlib") if key in paths}
+    return tuple(found | {paths[key] + os.sep for key in ("stdlib", "platstdlib") if key in paths})
+
+
+@functools.lru_cache(4096)
+def is_library_file(filename: str) -> bool:
+    """Whether a source file belongs to a library."""
+    if filename.startswith("<frozen "):
+        return True
+    parts = filename.replace("\\", "/").split("/")
+    if any(folder in parts for folder in _FOLDERS):
+        return True
+    return filename.startswith((*_standard_folders(), _OWN))
+
+
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def is_library_module(name: str | None) -> bool:
+    """Whether a module, by its name, belongs to a library."""
+    if not name or name == "__main__":
+        return False
+    root = name.partition(".")[0]
+    if root in sys.stdlib_module_names or root in ("builtins", "lightwork"):
+        return True
+    filename = getattr(sys.modules.get(name) or sys.modules.get(root), "__file__", None)
+    return isinstance(filename, str) and is_library_file(filename)
+
+
+def library_name(module: str | None, filename: str | None = None) -> str:
+    """Return a library's name and version, as far as they count: ``numpy 2.4``; ``""`` for the standard library."""
+    root = (module or "").partition(".")[0]
+    if filename is not None and not is_library_module(root):
+        # Decorators give their wrappers the module of what they wrap; the file does not lie.
+        root = _root_of_file(filename)
+    if not root or root in sys.stdlib_module_names or root == "builtins":
+        return ""
+    return f"{root} {_minor_version(root)}"
+
+
+def _root_of_file(filename: str) -> str:
+    parts = filename.replace("\\", "/").split("/")
+    for folder in _FOLDERS:
+        if folder in parts:
+            return parts[len(parts) - parts[::-1].index(folder)].removesuffix(".py")
+    return "lightwork" if filename.startswith(_OWN) else ""
+
+
+@functools.lru_cache(1024)
+def _minor_version(root: str) -> str:
+    version: Any = getattr(sys.modules.get(root), "__version__", None)
+    if not isinstance(version, str):
+        from importlib import metadata
+
+        try:
+            version = metadata.version(root)
+        except metadata.PackageNotFoundError:
+            names = metadata.packages_distributions().get(root)
+            version = metadata.version(names[0]) if names else ""
+    match = re.match(r"\d+(\.\d+)?", version)
+    return match.group() if match else version
+
+
+def is_library_code(code: types.CodeType, module: str | None) -> bool:
+    """Whether a code object belongs to a library."""
+    filename = code.co_filename
+    if filename.startswith("<") and not filename.startswith("<frozen "):
+        return is_library_module(module)
+    return is_library_file(filename)
