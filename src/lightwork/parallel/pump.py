@@ -152,9 +152,10 @@ class Pump:
     def _next(self) -> Chunk | None:
         """The next chunk that may be read; None when the loop is over."""
         outcomes, plan = self._outcomes, self._plan
+        if outcomes.ready:
+            return outcomes.ready.popleft()  # whatever could be sent was, when this became ready
         deadline = None if self._timeout is None else perf_counter() + self._timeout
         while True:
-            self._notice()
             self._fill()
             self._notice()
             if outcomes.ready:
@@ -189,6 +190,7 @@ class Pump:
     def _fill(self) -> None:
         """Take and send whatever the plan allows."""
         plan = self._plan
+        self._notice()
         while True:
             begun = perf_counter()
             if not plan.waiting():

@@ -27,7 +27,8 @@ def delayed(function: Callable[P, T]) -> Callable[P, Task[T]]:
     >>> delayed(pow)(2, 3)
     (<built-in function pow>, (2, 3), {})
     """
-    if not callable(cast(object, function)):
+    given: object = function
+    if not callable(given):
         from lightwork.observe.messages import shorten
 
         raise OptionTypeError(
