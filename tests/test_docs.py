@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import lightwork
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n?```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
@@ -70,6 +72,17 @@ def test_a_page_shows_what_happens(page: Path, tmp_path: Path) -> None:
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_reference_names_everything_public() -> None:
+    described = {
+        page: set(re.findall(r"^\.\. auto\w+:: (\w+)$", (ROOT / page).read_text(), re.MULTILINE))
+        for page in ("docs/reference/api.md", "docs/reference/errors.md")
+    }
+    assert described == {
+        "docs/reference/api.md": {*lightwork.__all__, "hash"} - {"__version__"},
+        "docs/reference/errors.md": set(lightwork.errors.__all__),
+    }
 
 
 def test_a_wrong_output_is_noticed(tmp_path: Path) -> None:
