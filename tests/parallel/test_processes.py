@@ -301,6 +301,37 @@ def test_no_guard_is_needed(tmp_path):
     assert (out, err) == ("[0, 2, 4, 6] True\n", "")
 
 
+def test_a_forked_child_neither_reads_nor_ends_its_parents_loop(tmp_path):
+    source = """
+    import os
+    from lightwork import Parallel, delayed
+    from lightwork.errors import LightworkError
+    parallel = Parallel(n_jobs=2, return_as="generator", batch_size=1, max_nbytes=10)
+    data = bytearray(1000)
+    generator = parallel(delayed(sum)(data, i) for i in range(100))
+    print(next(generator), flush=True)
+    if os.fork() == 0:
+        try:
+            next(generator)
+        except LightworkError as error:
+            print(error, flush=True)
+        print(list(parallel(delayed(abs)(i) for i in range(3))), flush=True)
+        del generator
+        os._exit(0)
+    os.wait()
+    print(sum(generator) == sum(range(1, 100)))
+    """
+    with run_script(tmp_path, source) as script:
+        out, err = script.communicate(timeout=60)
+    assert err == ""
+    assert out.splitlines() == [
+        "0",
+        "this loop was begun by the process that this one is forked from; read it there",
+        "[0, 1, 2]",
+        "True",
+    ]
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes by /proc")
 @pytest.mark.parametrize("kind", ["list", "generator"])
 def test_an_interrupt_leaves_no_process(tmp_path, kind):

@@ -13,25 +13,24 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Sized
 from math import inf
-from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast, overload
 
-from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
 from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import CrewOptions, Task
 from lightwork.parallel.backends.threads import inside_thread
 from lightwork.parallel.batching import Pace, understand, window
+from lightwork.parallel.options import chosen, seconds, tasks_of, whole_batch
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
+from lightwork.parallel.watch import Watch
 from lightwork.settings import Default, MmapMode, default, environment, parse_size, resolve
 from lightwork.workers.functions import inside_worker
 from lightwork.workers.limits import effective_n_jobs
 
 if TYPE_CHECKING:
     from lightwork.observe.messages import LoopLines
-    from lightwork.observe.progress import Progress
 
 __all__ = ["Parallel"]
 
@@ -40,14 +39,6 @@ T = TypeVar("T")
 ListKind = Literal["list"]
 GeneratorKind = Literal["generator", "generator_unordered"]
 Kind = TypeVar("Kind", bound=Literal["list", "generator", "generator_unordered"])
-
-_CHOICES = {
-    "return_as": ("list", "generator", "generator_unordered"),
-    "prefer": (None, "processes", "threads"),
-    "require": (None, "sharedmem"),
-    "mmap_mode": (None, "r", "r+", "w+", "c"),
-    "progress": (False, True, "always"),
-}
 
 
 class Parallel(Generic[Kind]):
@@ -159,27 +150,28 @@ class Parallel(Generic[Kind]):
         said = None if isinstance(cast(object, backend), Default) else backend
         configured = None if said is not None else cast("str | None", resolve("backend", default(None)))
         self._named = said is not None or configured is not None
-        self._prefer = _chosen("prefer", resolve("prefer", prefer))
-        self._require = _chosen("require", resolve("require", require))
+        self._prefer = chosen("prefer", resolve("prefer", prefer))
+        self._require = chosen("require", resolve("require", require))
         self._backend = choose(said, configured, self._prefer, self._require)
-        self.return_as = _chosen("return_as", return_as)
+        self.return_as = chosen("return_as", return_as)
         self.return_generator = return_as != "list"
         self.verbose = int(resolve("verbose", verbose))
-        self.timeout = _positive_seconds("timeout", timeout)
-        self.batch_size = _batch_size(batch_size)
+        self.timeout = seconds("timeout", timeout)
+        self.batch_size = whole_batch(batch_size)
         self._window_said = not isinstance(cast(object, pre_dispatch), Default)
         self.pre_dispatch = resolve("pre_dispatch", pre_dispatch)
         understand(self.pre_dispatch)
         self.temp_folder = resolve("temp_folder", temp_folder)
         size = resolve("max_nbytes", max_nbytes)
         self.max_nbytes = None if size is None else parse_size(size, "max_nbytes")
-        self.mmap_mode = _chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
+        self.mmap_mode = chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
         self._inner_threads = cast("int | None", resolve("inner_max_num_threads", default(None)))
-        self.progress = _chosen("progress", progress)
+        self.progress = chosen("progress", progress)
         self.total = total
         self.n_completed_tasks = 0
         self.n_dispatched_tasks = 0
         self._lines: LoopLines | None = None
+        self._original_iterator: Iterator[object] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_jobs={self.n_jobs})"
@@ -215,11 +207,12 @@ class Parallel(Generic[Kind]):
         list or generator
             The results, as `return_as` says.
         """
-        source = _iterator(iterable)
+        source = tasks_of(iterable)
         length = len(iterable) if isinstance(iterable, Sized) else None
         backend, workers = self._place()
-        watcher = _Watcher(self, backend, workers, self.total if length is None else length)
-        self._original_iterator: Iterator[object] | None = source
+        total = self.total if length is None else length
+        replaced = type(self).print_progress is not Parallel.print_progress
+        watcher = Watch(self, source, (backend.name, workers), total, replaced)
         if backend.module is None:
             return self._plain(source, watcher)
         limit = window(self.pre_dispatch, workers)
@@ -252,7 +245,7 @@ class Parallel(Generic[Kind]):
             backend = BACKENDS["sequential"]
         return backend, 1 if backend.module is None else workers
 
-    def _plain(self, source: Iterator[Task[T]], watcher: _Watcher) -> list[T] | Generator[T, None, None]:
+    def _plain(self, source: Iterator[Task[T]], watcher: Watch) -> list[T] | Generator[T, None, None]:
         if self.return_as == "list" and not watcher.shows:
             results = sequential.collect(source)
             self.n_completed_tasks = self.n_dispatched_tasks = len(results)
@@ -268,7 +261,7 @@ class Parallel(Generic[Kind]):
         workers: int,
         length: int | None,
         limit: float,
-        watcher: _Watcher,
+        watcher: Watch,
     ) -> Pump:
         options = CrewOptions(self.max_nbytes, self.mmap_mode, self._inner_threads)
         hands = workers if length is None else max(1, min(workers, length))
@@ -277,100 +270,3 @@ class Parallel(Generic[Kind]):
         plan = Plan(limit, pace, in_batches=fixed is None or not self._window_said, workers=hands)
         outcomes = Outcomes(ordered=self.return_as != "generator_unordered")
         return Pump(source, lambda: backend.lend(hands, options), plan, pace, outcomes, self.timeout, watcher)
-
-
-class _Watcher:
-    """What one call shows: it keeps the counts on the `Parallel` that people read, and feeds lines and bar."""
-
-    def __init__(self, owner: Parallel[Kind], backend: Backend, workers: int, total: int | None) -> None:
-        self._owner = owner
-        self._backend = backend.name
-        self._workers = workers
-        self._told = 0
-        self._bar: Progress | None = None
-        if owner.progress:
-            from lightwork.observe.progress import Progress
-
-            self._bar = Progress(total, "tasks", always=owner.progress == "always")
-            self._bar.start()
-        owner.n_completed_tasks = owner.n_dispatched_tasks = 0
-        owner._lines = None
-        if owner.verbose > 0:
-            from lightwork.observe.messages import LoopLines
-
-            owner._lines = LoopLines(owner.n_jobs, owner.verbose)
-        overridden = type(owner).print_progress is not Parallel.print_progress
-        self._calls = overridden or owner.verbose > 0
-        self.shows = self._calls or self._bar is not None
-
-    def hired(self) -> None:
-        """There are workers."""
-        if self._owner._lines is not None:
-            self._owner._lines.started(self._backend, self._workers)
-
-    def advanced(self, completed: int, dispatched: int, exhausted: bool) -> None:
-        """So far are we."""
-        owner = self._owner
-        owner.n_dispatched_tasks = dispatched
-        if exhausted:
-            owner._original_iterator = None
-        if completed == self._told:
-            return
-        owner.n_completed_tasks = completed
-        if self._bar is not None:
-            self._bar.advance(completed - self._told)
-        self._told = completed
-        if self._calls:
-            owner.print_progress()
-
-    def ended(self, completed: int, whole: bool) -> None:
-        """It is over; `whole` says whether all went well."""
-        if self._bar is not None:
-            self._bar.close()
-        if whole and self._owner._lines is not None:
-            self._owner._lines.finished(completed)
-
-
-# --- options ----------------------------------------------------------------------------------------
-
-
-def _chosen(option: str, value: T) -> T:
-    """One of the values that an option can take."""
-    choices = _CHOICES[option]
-    if value not in choices or (isinstance(value, int) and not isinstance(value, bool)):
-        raise OptionError(f"{option}={value!r} is not known; it can be {', '.join(map(repr, choices))}")
-    return value
-
-
-def _positive_seconds(option: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(cast(object, value), Real):
-        raise OptionTypeError(f"{option} must be a number of seconds or None, not {value!r}")
-    if not value > 0:
-        raise OptionError(f"{option}={value!r} must be more than 0 seconds; None waits for ever")
-    return float(value)
-
-
-def _batch_size(value: int | Literal["auto"]) -> int | Literal["auto"]:
-    if value == "auto":
-        return "auto"
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise OptionError(f"batch_size={value!r} is not known; it can be 'auto' or a whole number above 0")
-    if value.__index__() < 1:
-        raise OptionError(f"batch_size={value!r} must be 1 or more, or 'auto'")
-    return value.__index__()
-
-
-def _iterator(iterable: Iterable[Task[T]]) -> Iterator[Task[T]]:
-    """The input as an iterator; the two usual slips are named."""
-    if isinstance(iterable, tuple) and len(iterable) == 3 and callable(iterable[0]):
-        raise TaskFormatError("got one task, not an iterable of tasks; write Parallel(...)([delayed(f)(x)])")
-    try:
-        return iter(iterable)
-    except TypeError:
-        from lightwork.observe.messages import shorten
-
-        raise TaskFormatError(
-            f"got {shorten(iterable)}, not an iterable of tasks; write Parallel(...)(delayed(f)(x) for x in xs)"
-        ) from None

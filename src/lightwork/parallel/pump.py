@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import islice
+from os import getpid
 from time import perf_counter
 from typing import Protocol, cast
 
@@ -82,6 +83,7 @@ class Pump:
         self._finishes: dict[int, Callable[[object], object]] = {}
         self._known: dict[type, bool] = {}
         self._collecting = False
+        self._process = 0
         self._ended = False
         self.exhausted = False
 
@@ -142,8 +144,8 @@ class Pump:
         crew, self._crew = self._crew, None
         self.exhausted = True
         try:
-            if crew is not None:
-                crew.abort()
+            if crew is not None and self._process == getpid():
+                crew.abort()  # in a forked child the workers are its parent's, who goes on
         finally:
             self._end(whole=False)
 
@@ -191,6 +193,10 @@ class Pump:
         """Take and send whatever the plan allows."""
         plan = self._plan
         self._notice()
+        if self._crew is not None and self._process != getpid():
+            raise LightworkError(
+                "this loop was begun by the process that this one is forked from; read it there"
+            )
         while True:
             begun = perf_counter()
             if not plan.waiting():
@@ -203,6 +209,7 @@ class Pump:
                     continue  # all answered, or the end of the input
                 if self._crew is None:
                     self._crew = self._hire()
+                    self._process = getpid()
                     plan.begin(self._crew.workers)
                     self._watcher.hired()
                     begun = perf_counter()

@@ -1,0 +1,82 @@
+"""What the options of `Parallel` can be, and the errors for what they cannot. Pure.
+
+Each function takes what was said and returns it in the one form that the rest works with, or raises before any
+worker starts. Sizes, numbers of workers, windows and backends have their own places (`settings.parse_size`,
+`workers.limits`, `batching.window`, `backends.choose`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal, SupportsFloat, TypeVar, cast
+
+from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
+from lightwork.parallel.backends.base import Task
+
+__all__ = ["CHOICES", "chosen", "seconds", "tasks_of", "whole_batch"]
+
+T = TypeVar("T")
+
+CHOICES: Final[dict[str, tuple[object, ...]]] = {
+    "return_as": ("list", "generator", "generator_unordered"),
+    "prefer": (None, "processes", "threads"),
+    "require": (None, "sharedmem"),
+    "mmap_mode": (None, "r", "r+", "w+", "c"),
+    "progress": (False, True, "always"),
+}
+
+
+def chosen(option: str, value: T) -> T:
+    """One of the values that an option can take.
+
+    Examples
+    --------
+    >>> chosen("prefer", "threads")
+    'threads'
+    """
+    choices = CHOICES[option]
+    if value not in choices or (isinstance(value, int) and not isinstance(value, bool)):
+        raise OptionError(f"{option}={value!r} is not known; it can be {', '.join(map(repr, choices))}")
+    return value
+
+
+def seconds(option: str, value: float | None) -> float | None:
+    """A time to wait, None for ever.
+
+    Examples
+    --------
+    >>> seconds("timeout", 2)
+    2.0
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool | str) or not isinstance(cast(object, value), SupportsFloat):
+        raise OptionTypeError(f"{option} must be a number of seconds or None, not {value!r}")
+    if not value > 0:
+        raise OptionError(f"{option}={value!r} must be more than 0 seconds; None waits for ever")
+    return float(value)
+
+
+def whole_batch(value: int | Literal["auto"]) -> int | Literal["auto"]:
+    """How many tasks a message carries, or that they are to be measured."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise OptionError(f"batch_size={value!r} is not known; it can be 'auto' or a whole number above 0")
+    if value.__index__() < 1:
+        raise OptionError(f"batch_size={value!r} must be 1 or more, or 'auto'")
+    return value.__index__()
+
+
+def tasks_of(iterable: Iterable[Task[T]]) -> Iterator[Task[T]]:
+    """The input as an iterator; the two usual slips are named."""
+    if isinstance(iterable, tuple) and len(iterable) == 3 and callable(iterable[0]):
+        raise TaskFormatError("got one task, not an iterable of tasks; write Parallel(...)([delayed(f)(x)])")
+    try:
+        return iter(iterable)
+    except TypeError:
+        from lightwork.observe.messages import shorten
+
+        raise TaskFormatError(
+            f"got {shorten(iterable)}, not an iterable of tasks; write Parallel(...)(delayed(f)(x) for x in xs)"
+        ) from None
