@@ -13,6 +13,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import copy
 import linecache
 import opcode
 import sys
@@ -175,34 +176,37 @@ def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST 
         codes = file.codes.get(key)
         if codes is None:
             codes = file.codes[key] = _compile(code, statement, file.prelude)
-        made = [each for each in codes if each.co_firstlineno == code.co_firstlineno]
-        matching = nodes if any(same_code(code, each) for each in made) else []
-        return _by_position(code, matching)
-    # Several on one line: give each in turn a line of its own and see which code moves there.
-    own = 1 + (statement.end_lineno or 0)
-    matching = []
-    for node in nodes:
-        line, node.lineno = node.lineno, own
-        try:
-            made = [each for each in _compile(code, statement, file.prelude) if each.co_firstlineno == own]
-        finally:
-            node.lineno = line
-        if any(same_code(code, each) for each in made):
-            matching.append(node)
-    return _by_position(code, matching)
-
-
-def _by_position(code: types.CodeType, nodes: list[Any]) -> ast.AST | None:
-    """Choose among definitions that compile alike, such as ``lambda: 1 + 1`` and ``lambda: 2``."""
-    columns = [
-        column
-        for line, _, column, _ in code.co_positions()
-        if column is not None and line == code.co_firstlineno
+        here = [each for each in codes if each.co_firstlineno == code.co_firstlineno]
+        return _least(nodes if any(same_code(code, each) for each in here) else [])
+    # Several on one line: compile a copy in which each lies on lines of its own, and see which one is `code`.
+    spread = copy.deepcopy(statement)
+    twins = dict(zip(map(id, ast.walk(statement)), ast.walk(spread), strict=True))
+    starts = [_SPREAD * (1 + place) for place in range(len(nodes))]
+    for node, start in zip(nodes, starts, strict=True):
+        _move(twins[id(node)], start - code.co_firstlineno)
+    made = _compile(code, spread, file.prelude)
+    matching = [
+        node
+        for node, start in zip(nodes, starts, strict=True)
+        if any(each.co_firstlineno == start and same_code(code, each) for each in made)
     ]
-    start = max(columns, default=0)
-    inside = [node for node in nodes if node.col_offset <= start <= (node.end_col_offset or start)]
-    chosen: list[ast.AST] = inside or nodes
-    return chosen[0] if chosen else None
+    return _least(matching)
+
+
+_SPREAD = 1 << 20  # lines between definitions that are told apart: more than any file has
+
+
+def _move(node: ast.AST, lines: int) -> None:
+    """Move a definition and all in it down. The inner ones come later in the walk and are moved on from there."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.expr | ast.stmt | ast.arg | ast.keyword | ast.excepthandler):
+            each.lineno = each.lineno % _SPREAD + lines
+            each.end_lineno = (each.end_lineno or each.lineno) % _SPREAD + lines
+
+
+def _least(nodes: list[ast.AST]) -> ast.AST | None:
+    """Choose among definitions that compile alike, such as ``lambda: 1 + 1`` and ``lambda: 2``: any would be right."""
+    return min(nodes, key=syntax.encode, default=None)
 
 
 def _compile(

@@ -1,0 +1,661 @@
+"""Fingerprints of code: what runs counts, not what is on disk; what it uses counts, not how it looks."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import linecache
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import types
+import warnings
+import zipfile
+
+import pytest
+
+from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
+from lightwork.hashing import digest, fingerprint
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module's text, import it, and forget it in the end."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    names = []
+
+    def make(text, name="features"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(textwrap.dedent(text))
+        linecache.checkcache(str(path))
+        spec = importlib.util.spec_from_file_location(name, path)
+        made = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, made)
+        spec.loader.exec_module(made)
+        names.append(name)
+        return made
+
+    yield make
+    linecache.clearcache()
+
+
+def same(module, one, other, name="f"):
+    """Whether two texts of a module give `name` the same fingerprint."""
+    first = fingerprint(getattr(module(one), name)).digest
+    return first == fingerprint(getattr(module(other), name)).digest
+
+
+# --- what does not count, what does -----------------------------------------------------------------
+
+
+LOOKS = [
+    (
+        "def f(x):\n    return x + 1\n",
+        "# comment\ndef f(x):\n\n    # more\n    return (x +\n            1)\n",
+    ),
+    ("def f(x):\n    return x\n", 'def f(x):\n    """Say."""\n    return x\n'),
+    ("def f(x):\n    return x\n", "def f(x: int) -> int:\n    return x\n"),
+    ("def f(x):\n    y = 1\n    return y\n", "def f(x):\n    y: int = 1\n    return y\n"),
+    ("def f(x):\n    return 'a'\n", 'def f(x):\n    return "a"\n'),
+    ("def f(x):\n    return f'{x}a'\n", "def f(x):\n    return f'{x}' 'a'\n"),
+    ("def f(x):\n    return 255\n", "def f(x):\n    return 0xff\n"),
+    ("f = lambda x: x + 1\n", "f = (lambda x:\n     x + 1)\n"),
+    ("def f(x):\n    return x\n", "import os\nZ = 3\ndef g(): pass\ndef f(x):\n    return x\n"),
+    (
+        "def g(x):\n    return x\ndef f(x):\n    return g(x)\n",
+        "def f(x):\n    return g(x)\ndef g(x):\n    'doc'\n    return x\n",
+    ),
+    (
+        "class C:\n    def m(self): return 1\ndef f(x):\n    return C().m()\n",
+        "class C:\n"
+        "    'doc'\n"
+        "    def m(self):\n"
+        "        # why\n"
+        "        return 1\n"
+        "def f(x):\n"
+        "    return C().m()\n",
+    ),
+]
+
+ACTS = [
+    ("def f(x):\n    return x + 1\n", "def f(x):\n    return x + 2\n"),
+    ("def f(x):\n    return x + 1\n", "def f(x):\n    return x - 1\n"),
+    ("def f(x):\n    return 1\n", "def f(x):\n    return 1.0\n"),
+    ("def f(x):\n    return 1\n", "def f(x):\n    return True\n"),
+    ("def f(x):\n    return 'a'\n", "def f(x):\n    return b'a'\n"),
+    ("def f(x):\n    return 0.0\n", "def f(x):\n    return -0.0\n"),
+    ("def f(x=1):\n    return x\n", "def f(x=2):\n    return x\n"),
+    ("def f(*, x=1):\n    return x\n", "def f(*, x=2):\n    return x\n"),
+    ("def f(x):\n    return x\n", "def f(x, y=1):\n    return x\n"),
+    ("def f(x):\n    return x\n", "def f(*x):\n    return x\n"),
+    ("def f(x):\n    return x\n", "async def f(x):\n    return x\n"),
+    ("def f(x):\n    return x\n", "def f(x):\n    yield x\n"),
+    ("K = 1\ndef f(x):\n    return x * K\n", "K = 2\ndef f(x):\n    return x * K\n"),
+    ("K = 1\ndef f(x):\n    return x * K\n", "K = 1.0\ndef f(x):\n    return x * K\n"),
+    ("K = (1, 'a')\ndef f(x):\n    return K\n", "K = (1, 'b')\ndef f(x):\n    return K\n"),
+    ("K = {'a': [1]}\ndef f(x):\n    return K\n", "K = {'a': [2]}\ndef f(x):\n    return K\n"),
+    (
+        "def g(x):\n    return 1\ndef f(x):\n    return g(x)\n",
+        "def g(x):\n    return 2\ndef f(x):\n    return g(x)\n",
+    ),
+    (
+        "def h():\n    return 1\ndef g(x):\n    return h()\ndef f(x):\n    return g(x)\n",
+        "def h():\n    return 2\ndef g(x):\n    return h()\ndef f(x):\n    return g(x)\n",
+    ),
+    (
+        "class C:\n    def m(self): return 1\ndef f(x):\n    return C().m()\n",
+        "class C:\n    def m(self): return 2\ndef f(x):\n    return C().m()\n",
+    ),
+    ("class C:\n    k = 1\ndef f(x):\n    return C.k\n", "class C:\n    k = 2\ndef f(x):\n    return C.k\n"),
+    (
+        "class B:\n    def m(self): return 1\nclass C(B): pass\ndef f(x):\n    return C().m()\n",
+        "class B:\n    def m(self): return 2\nclass C(B): pass\ndef f(x):\n    return C().m()\n",
+    ),
+    (
+        "class C:\n    @property\n    def m(self): return 1\ndef f(x):\n    return C().m\n",
+        "class C:\n    @property\n    def m(self): return 2\ndef f(x):\n    return C().m\n",
+    ),
+    (
+        "class C:\n    @staticmethod\n    def m(): return 1\ndef f(x):\n    return C.m()\n",
+        "class C:\n    @staticmethod\n    def m(): return 2\ndef f(x):\n    return C.m()\n",
+    ),
+    (
+        "class C:\n    @staticmethod\n    def m(): return 1\ndef f(x):\n    return C.m()\n",
+        "class C:\n    @classmethod\n    def m(cls): return 1\ndef f(x):\n    return C.m()\n",
+    ),
+    (
+        "import functools\ndef g(a, x): return a\nh = functools.partial(g, 1)\ndef f(x):\n    return h(x)\n",
+        "import functools\ndef g(a, x): return a\nh = functools.partial(g, 2)\ndef f(x):\n    return h(x)\n",
+    ),
+    (
+        "import functools\ndef g(a, x): return a\nh = functools.partial(g, 1)\ndef f(x):\n    return h(x)\n",
+        "import functools\ndef g(a, x): return x\nh = functools.partial(g, 1)\ndef f(x):\n    return h(x)\n",
+    ),
+    (
+        "import functools\n@functools.lru_cache\ndef g(x): return 1\ndef f(x):\n    return g(x)\n",
+        "import functools\n@functools.lru_cache\ndef g(x): return 2\ndef f(x):\n    return g(x)\n",
+    ),
+    (
+        "def a(x): return 1\nTABLE = {'a': a}\ndef f(x):\n    return TABLE['a'](x)\n",
+        "def a(x): return 2\nTABLE = {'a': a}\ndef f(x):\n    return TABLE['a'](x)\n",
+    ),
+    (
+        "def a(x): return 1\nTABLE = [(a,)]\ndef f(x):\n    return TABLE[0][0](x)\n",
+        "def a(x): return 2\nTABLE = [(a,)]\ndef f(x):\n    return TABLE[0][0](x)\n",
+    ),
+    (
+        "def make(k):\n    def f(x): return x * k\n    return f\nf = make(1)\n",
+        "def make(k):\n    def f(x): return x * k\n    return f\nf = make(2)\n",
+    ),
+    (
+        "def make(g):\n    def f(x): return g(x)\n    return f\nf = make(lambda x: 1)\n",
+        "def make(g):\n    def f(x): return g(x)\n    return f\nf = make(lambda x: 2)\n",
+    ),
+    (
+        "def deco(g):\n    def w(x): return g(x)\n    return w\n@deco\ndef f(x): return 1\n",
+        "def deco(g):\n    def w(x): return g(x)\n    return w\n@deco\ndef f(x): return 2\n",
+    ),
+    (
+        "def deco(g):\n    def w(x): return g(x)\n    return w\n@deco\ndef f(x): return 1\n",
+        "def deco(g):\n    def w(x): return g(x) + 1\n    return w\n@deco\ndef f(x): return 1\n",
+    ),
+    (
+        "from math import sin as g\ndef f(x): return g(x)\n",
+        "from math import cos as g\ndef f(x): return g(x)\n",
+    ),
+    ("import math as g\ndef f(x): return g.sqrt(x)\n", "import cmath as g\ndef f(x): return g.sqrt(x)\n"),
+    ("def f(x):\n    'a'\n    return f.__doc__\n", "def f(x):\n    'b'\n    return f.__doc__\n"),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: int = 1\ndef f(x): return C()\n",
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: int = 2\ndef f(x): return C()\n",
+    ),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: int\ndef f(x): return C(1)\n",
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: float\ndef f(x): return C(1)\n",
+    ),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: int\ndef f(x): return C(1)\n",
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\n"
+        "class C:\n"
+        "    a: int\n"
+        "def f(x): return C(1)\n",
+    ),
+    (
+        "class C:\n"
+        "    def __init__(self): self.a = 1\n"
+        "    def m(self): return 1\n"
+        "c = C()\n"
+        "def f(x): return c.m()\n",
+        "class C:\n"
+        "    def __init__(self): self.a = 1\n"
+        "    def m(self): return 2\n"
+        "c = C()\n"
+        "def f(x): return c.m()\n",
+    ),
+    (
+        "class C:\n    def __init__(self): self.a = 1\nc = C()\ndef f(x): return c.a\n",
+        "class C:\n    def __init__(self): self.a = 2\nc = C()\ndef f(x): return c.a\n",
+    ),
+    (
+        "import enum\nclass E(enum.Enum):\n    A = 1\ndef f(x): return E.A.value\n",
+        "import enum\nclass E(enum.Enum):\n    A = 2\ndef f(x): return E.A.value\n",
+    ),
+    (
+        "class Base:\n    def __call__(self, x): return 1\nb = Base()\ndef f(x): return b(x)\n",
+        "class Base:\n    def __call__(self, x): return 2\nb = Base()\ndef f(x): return b(x)\n",
+    ),
+    ("def f(x):\n    return [lambda: 1][0]()\n", "def f(x):\n    return [lambda: 2][0]()\n"),
+    ("def len(x): return 1\ndef f(x): return len(x)\n", "def f(x): return len(x)\n"),
+    ("SEP = ','\ndef f(x): return SEP.partition(x)\n", "SEP = ';'\ndef f(x): return SEP.partition(x)\n"),
+]
+
+
+@pytest.mark.parametrize("pair", LOOKS, ids=range(len(LOOKS)))
+def test_looks_do_not_count(module, pair):
+    assert same(module, *pair)
+
+
+@pytest.mark.parametrize("pair", ACTS, ids=range(len(ACTS)))
+def test_what_acts_counts(module, pair):
+    assert not same(module, *pair)
+    assert same(module, pair[0], pair[0])
+
+
+def test_other_modules_are_followed(module):
+    module("K = 1\ndef g(x): return K\n", "helpers")
+    user = "import helpers\ndef f(x): return helpers.g(x)\n"
+    direct = "from helpers import g\ndef f(x): return g(x)\n"
+    before = fingerprint(module(user).f).digest, fingerprint(module(direct).f).digest
+    module("K = 2\ndef g(x): return K\n", "helpers")
+    after = fingerprint(module(user).f).digest, fingerprint(module(direct).f).digest
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_an_attribute_that_is_not_used_does_not_count(module):
+    module("K = 1\ndef g(x): return 0\n", "helpers")
+    user = "import helpers\ndef f(x): return helpers.g(x)\n"
+    before = fingerprint(module(user).f).digest
+    module("K = 2\ndef g(x): return 0\n", "helpers")
+    assert fingerprint(module(user).f).digest == before
+
+
+def test_cycles_end(module):
+    text = "def f(x): return g(x) + f(x)\ndef g(x): return f(x) + h(x)\ndef h(x): return {}\n"
+    assert same(module, text.format(1), text.format(1))
+    assert not same(module, text.format(1), text.format(2))
+
+
+def test_a_long_chain_of_helpers(module):
+    def text(last):
+        return (
+            "".join(f"def h{i}(x): return h{i + 1}(x)\n" for i in range(2000))
+            + f"def h2000(x): return {last}\ndef f(x): return h0(x)\n"
+        )
+
+    assert not same(module, text(1), text(2))
+
+
+# --- state --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CACHE = {}\ndef f(x):\n    CACHE[x] = 1\n    return x\n",
+        "SEEN = []\ndef f(x):\n    SEEN.append(x)\n    return x\n",
+        "N = 0\ndef f(x):\n    global N\n    N += 1\n    return x\n",
+        "SEEN = set()\ndef note(x):\n    SEEN.add(x)\ndef f(x):\n    note(x)\n    return len(SEEN)\n",
+        "class C:\n    n = 0\ndef f(x):\n    C.n += 1\n    return x\n",
+    ],
+)
+def test_what_code_changes_is_state_and_does_not_count(module, text):
+    made = module(text)
+    before = fingerprint(made.f)
+    made.f(1)
+    made.f(2)
+    assert fingerprint(made.f).digest == before.digest
+
+
+def test_changes_from_outside_are_noticed_on_the_next_call(module):
+    made = module(
+        "K = 1\nT = {'a': [1]}\ndef g(x): return 1\ndef f(x): return g(x) * K + T['a'][0] + len(x)\n"
+    )
+    seen = [fingerprint(made.f).digest]
+
+    def changed():
+        now = fingerprint(made.f).digest
+        seen.append(now)
+        return now not in seen[:-1]
+
+    assert not changed()
+    made.K = 2
+    assert changed()
+    made.T["a"].append(2)
+    assert changed()
+    made.g = lambda x: 2
+    assert changed()
+    made.len = lambda x: 3
+    assert changed()
+    made.f.__defaults__ = (4,)
+    assert changed()
+    made.K, made.T["a"] = 1, [1]
+    del made.len
+    made.f.__defaults__ = None
+    made.g = module("def g(x): return 1\n", "again").g
+    assert fingerprint(made.f).digest == seen[0]
+
+
+def test_a_rebound_method_is_noticed(module):
+    made = module("class C:\n    def m(self): return 1\ndef f(x): return C().m()\n")
+    before = fingerprint(made.f).digest
+    made.C.m = lambda self: 2
+    assert fingerprint(made.f).digest != before
+
+
+def test_a_closure_that_is_rebound_is_noticed(module):
+    made = module(
+        "def make():\n"
+        "    k = 1\n"
+        "    def f(x): return k\n"
+        "    def put(v):\n"
+        "        nonlocal k\n"
+        "        k = v\n"
+        "    return f, put\n"
+        "f, put = make()\n"
+    )
+    before = fingerprint(made.f).digest
+    made.put(2)
+    assert fingerprint(made.f).digest != before
+    made.put(1)
+    assert fingerprint(made.f).digest == before
+
+
+def test_large_data_is_not_followed_and_one_warning_says_so(module):
+    made = module("DF = list(range(100_000))\ndef f(x): return DF[x]\n")
+    with pytest.warns(NotFollowedWarning, match=r"f: DF \(list\)") as caught:
+        fingerprint(made.f)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    made.f.__defaults__ = (1,)
+    fingerprint(made.f)  # silent: said once
+
+
+@pytest.mark.parametrize("value", ["threading.Lock()", "logging.getLogger('x')", "sys.stdout"])
+def test_handles_are_left_out(module, value):
+    text = f"import threading, logging, sys\nH = {value}\ndef f(x): return H\n"
+    assert same(module, text, text)
+
+
+# --- what runs ----------------------------------------------------------------------------------------
+
+
+def test_an_edited_module_keeps_the_fingerprint_of_what_runs(module, tmp_path):
+    made = module("def f(x):\n    return x + 1\n")
+    (tmp_path / "features.py").write_text("def f(x):\n    return x + 2\n")
+    with pytest.warns(CodeChangedWarning, match=r"features\.py changed since it was imported") as caught:
+        old = fingerprint(made.f)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    new = fingerprint(module("def f(x):\n    return x + 2\n").f)
+    assert old.digest != new.digest
+    assert old.tokens != new.tokens
+
+
+def test_an_edit_elsewhere_in_the_file_is_no_matter(module, tmp_path):
+    made = module("K = 1\ndef f(x):\n    return x + 1\n")
+    before = fingerprint(made.f).digest
+    other = module("K = 1\ndef f(x):\n    return x + 1\n", "other").f
+    (tmp_path / "other.py").write_text("K = 1\ndef f(x):\n    return x + 1\n\n\ndef g(x):\n    return 3\n")
+    assert fingerprint(other).digest == before
+
+
+def test_a_stale_linecache_is_seen_through(module, tmp_path):
+    made = module("def f(x):\n    return 1\n")
+    linecache.getlines(str(tmp_path / "features.py"))
+    (tmp_path / "features.py").write_text("def f(x):\n    return 2  # longer\n")
+    spec = made.__spec__
+    spec.loader.exec_module(made)  # a reload, while linecache holds the old text
+    assert fingerprint(made.f).digest == fingerprint(module("def f(x):\n    return 2\n", "plain").f).digest
+
+
+def test_code_that_runs_while_linecache_holds_its_text_is_found(module, tmp_path):
+    """The file has been edited, yet what linecache kept is what runs: no reason to warn."""
+    made = module("def f(x):\n    return 1\n")
+    before = fingerprint(made.f).digest
+    made.f.__defaults__ = (1,)
+    fingerprint(made.f)
+    made.f.__defaults__ = None
+    (tmp_path / "features.py").write_text("def f(x):\n    return 2\n")
+    assert fingerprint(made.f).digest == before
+
+
+def test_a_stale_pyc(tmp_path, monkeypatch):
+    """The bytecode is of an older text of the same size and time: Python runs it, so it counts."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "stale_module.py"
+    path.write_text("def f(x):\n    return 1\n")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    importlib.invalidate_caches()
+    first = importlib.import_module("stale_module")
+    assert first.f(0) == 1
+    del sys.modules["stale_module"]
+    path.write_text("def f(x):\n    return 2\n")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    linecache.clearcache()
+    second = importlib.import_module("stale_module")
+    monkeypatch.delitem(sys.modules, "stale_module")
+    assert second.f(0) == 1
+    with pytest.warns(CodeChangedWarning):
+        assert fingerprint(second.f).tokens == fingerprint(first.f).tokens
+
+
+def test_exec_counts_by_its_code():
+    def made(text):
+        space: dict = {"__name__": "executed"}
+        exec(text, space)
+        return fingerprint(space["f"]).digest
+
+    assert made("def f(x): return 1") == made("def f(x):\n\n    return 1")
+    assert made("def f(x): return 1") != made("def f(x): return 2")
+    assert made("K = 1\ndef f(x): return K") != made("K = 2\ndef f(x): return K")
+    assert made("def g(x): return 1\ndef f(x): return g(x)") != made(
+        "def g(x): return 2\ndef f(x): return g(x)"
+    )
+
+
+def test_two_lambdas_on_a_line(module):
+    made = module(
+        "a, b = lambda x: x + 1, lambda x: x + 2\n"
+        "c = [lambda: 1 + 1, lambda: 2]\n"
+        "d = (lambda: (lambda: 3)())\n"
+        "e = (lambda x: (x and\n"
+        "   2), lambda x: (x and\n"
+        "   3))\n"
+    )
+    digests = [fingerprint(each).digest for each in (made.a, made.b, *made.c, made.d, *made.e)]
+    assert len(set(digests)) == 6
+    assert digests[2] == digests[3]  # they compile to the same
+    alone = module("a = lambda x: x + 1\nb = lambda x: x + 2\nc = lambda: 1 + 1\nd = lambda: 2\n", "alone")
+    assert digests[:2] == [fingerprint(alone.a).digest, fingerprint(alone.b).digest]
+    assert digests[2] in (fingerprint(alone.c).digest, fingerprint(alone.d).digest)
+
+
+def test_zip_files(tmp_path, monkeypatch):
+    archive = tmp_path / "code.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("zipped_module.py", "def f(x):\n    'doc'\n    return 1\n")
+    monkeypatch.syspath_prepend(str(archive))
+    zipped = importlib.import_module("zipped_module")
+    monkeypatch.delitem(sys.modules, "zipped_module")
+    plain = types.ModuleType("plain")
+    path = tmp_path / "plain.py"
+    path.write_text("def f(x):\n    return 1\n")
+    exec(compile(path.read_text(), str(path), "exec"), vars(plain))
+    assert fingerprint(zipped.f).digest == fingerprint(plain.f).digest
+
+
+def test_functions_of_rewritten_test_modules_warn_about_nothing():
+    def f(x):
+        assert x, "pytest rewrites this"
+        return x
+
+    assert fingerprint(f).digest == fingerprint(f).digest
+
+
+def test_methods_nested_functions_and_mangled_names(module):
+    text = (
+        "class C:\n"
+        "    def __init__(self): self.__a = 1\n"
+        "    def m(self):\n"
+        "        def inner(): return self.__a, __class__\n"
+        "        return inner\n"
+    )
+    made = module(text)
+    bound = made.C().m
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fingerprint(made.C.m).digest == fingerprint(module(text).C.m).digest
+        fingerprint(bound)
+        fingerprint(made.C().m())
+
+
+# --- other processes and Pythons ------------------------------------------------------------------------
+
+_PROGRAM = """
+import functools, math, enum
+from dataclasses import dataclass, field
+import sys
+{first}
+import numpy as np
+from lightwork.hashing import fingerprint
+
+K = ("a", 1.5)
+TABLE = {{"b": [1], "a": None}}
+
+@dataclass
+class Point:
+    x: int
+    y: list = field(default_factory=list)
+    def norm(self):
+        return math.hypot(self.x, *self.y)
+
+@dataclass(frozen=True, slots=True)
+class Solid:
+    x: int | None = None
+
+class Colour(enum.Enum):
+    RED = 1
+    def nice(self): return self.name
+
+class Base:
+    limit = 3
+    def run(self, x): return [x for _ in range(self.limit)]
+
+class Child(Base):
+    def run(self, x):
+        return super().run(x) + [f"{{x!r:>{{self.limit}}}} {{x = }}"]
+
+def helper(x, *, k=K):
+    match x:
+        case [1, *rest]: return rest
+        case Point(x=0): return 1
+    try:
+        with open(x) as f, open(x): pass
+    except* ValueError: pass
+    return lambda: (yield x)
+
+@functools.lru_cache
+def cached(x): return x
+
+add = functools.partial(helper, k=2)
+
+def f(x, y=(1, 2)):
+    global STATE
+    STATE = x
+    p = Point(1).norm() + Solid(1).x
+    return helper(x), cached(y), add(x), np.sin(p), Colour.RED.nice(), Child().run(x), TABLE, f
+
+if __name__ == "__main__":
+    import warnings
+    warnings.simplefilter("error")
+    print(fingerprint(f).digest.hex())
+    print(*[token.hex() for token in fingerprint(f).tokens])
+    print(*fingerprint(f).names)
+"""
+
+
+def _run(path, python=sys.executable, seed="random"):
+    import lightwork
+
+    root = os.path.dirname(os.path.dirname(lightwork.__file__))
+    env = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=root)
+    done = subprocess.run([python, str(path)], env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_equal_in_another_process_whatever_was_imported_before(tmp_path):
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text(_PROGRAM.format(first=""))
+    other.write_text(_PROGRAM.format(first="import json, decimal, email.message"))
+    assert _run(one) == _run(other) == _run(one)
+
+
+def _pythons():
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        for place in (f"/tmp/peer/v{version}/bin/python", os.environ.get(f"LIGHTWORK_PYTHON_{version}", "")):
+            if version != here and place and os.path.exists(place):
+                yield place
+
+
+def test_equal_on_other_pythons(tmp_path):
+    pythons = list(_pythons())
+    if not pythons:
+        pytest.skip("no other Python with NumPy was found (LIGHTWORK_PYTHON_3.12 and so on name them)")
+    path = tmp_path / "program.py"
+    path.write_text(_PROGRAM.format(first=""))
+    here = _run(path)
+    for python in pythons:
+        there = _run(path, python)
+        assert there[0] == here[0], python
+        assert there[2] == here[2]
+
+
+def test_the_fingerprint_of_a_program_is_committed(tmp_path):
+    """Each Python checks it by itself; NumPy's version is part of it, so it is left out here."""
+    path = tmp_path / "program.py"
+    path.write_text(
+        _PROGRAM.format(first="").replace("import numpy as np\n", "").replace("np.sin(p)", "math.sin(p)")
+    )
+    assert _run(path)[0] == "ca6af55978f60e5e0969ff6affbd0996"
+
+
+# --- the object -----------------------------------------------------------------------------------------
+
+
+def test_tokens_and_names(module):
+    made = module("def g(x): return 1\ndef f(x): return g(x)\n")
+    print_ = fingerprint(made.f)
+    assert print_.names == ("features.f", "features.g")
+    assert len(print_.tokens) == 2
+    assert print_ is fingerprint(made.f)
+    assert pickle.loads(pickle.dumps(print_)) == print_
+
+
+def test_what_can_be_called(module):
+    made = module(
+        "import functools\n"
+        "class C:\n"
+        "    def __call__(self): return 1\n"
+        "    def m(self): return 2\n"
+        "c = C()\n"
+        "p = functools.partial(C.m, c)\n"
+    )
+    digests = {
+        fingerprint(each).digest for each in (made.C, made.c, made.C.m, made.c.m, made.p, len, int, print)
+    }
+    assert len(digests) == 8
+    with pytest.raises(OptionTypeError, match="only what can be called"):
+        fingerprint(3)
+
+
+def test_functions_as_data(module):
+    made = module("def f(x): return 1\ndef g(x): return 2\nclass C: pass\nclass D:\n    k = 1\n")
+    again = module("def f(x): return 1\n", "again")
+    values = [made.f, made.g, made.C, made.D, [made.f], {"a": made.f}, (made.f, made.g), (made.g, made.f)]
+    assert len({digest(each) for each in values}) == len(values)
+    assert digest(made.f) == digest(again.f)
+    assert digest({made.f: 1, made.g: 2}) == digest({made.g: 2, made.f: 1})
+
+
+def test_records_do_not_keep_functions_alive():
+    import gc
+    import weakref
+
+    def make(k):
+        return lambda x: x + k
+
+    func = make(3)
+    fingerprint(func)
+    gone = weakref.ref(func)
+    del func
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_decorator_of_lightworks_own_does_not_count(module):
+    text = (
+        "class M:\n"
+        "    def cache(self, **k): return lambda f: f\n"
+        "M.__module__ = 'lightwork.memory'\n"
+        "m = M()\n"
+        "@m.cache(verbose={})\n"
+        "def f(x): return 1\n"
+    )
+    assert same(module, text.format(0), text.format(1))
