@@ -186,8 +186,11 @@ def test_a_worker_that_left_by_itself_is_replaced():
 def test_memory_of_large_results_is_given_back():
     mine = pool.Pool()
     (worker,) = mine.lend(1)
-    os.ftruncate(worker.outboxes[0], 200 << 20)
-    os.ftruncate(worker.outboxes[1], 1 << 20)
+    mine_too = [os.dup(descriptor) for descriptor in worker._outboxes]
+    for descriptor, size in zip(mine_too, (200 << 20, 1 << 20), strict=True):
+        os.ftruncate(descriptor, size)
     mine.give_back([worker])
-    assert [os.fstat(descriptor).st_size for descriptor in worker.outboxes] == [0, 1 << 20]
-    mine.shutdown()
+    mine.shutdown()  # by then the worker has done what it was told before
+    assert [os.fstat(descriptor).st_size for descriptor in mine_too] == [0, 0]
+    for descriptor in mine_too:
+        os.close(descriptor)

@@ -78,24 +78,29 @@ segments.close()
 
 @pytest.fixture
 def boxes():
+    """Two memories as the worker has them, and as the parent reads them."""
     made = [anonymous.create(0), anonymous.create(0)]
-    yield made
-    for descriptor in made:
+    read = [anonymous.SharedMap(descriptor) for descriptor in made]
+    yield made, read
+    for descriptor, box in zip(made, read, strict=True):
+        box.close()
         os.close(descriptor)
 
 
 def test_buffers_come_out_of_an_outbox_as_they_went_in(boxes):
-    outbox = Outbox(boxes)
+    made, read = boxes
+    outbox = Outbox(made)
     first = outbox.lay([memoryview(b"abc"), memoryview(bytes(100_000))])
     second = outbox.lay([memoryview(b"second result of one reply")])
     assert outbox.close_reply() == first[0] == second[0]
-    assert [bytes(buffer) for buffer in read_outbox(boxes, first)] == [b"abc", bytes(100_000)]
-    assert [bytes(buffer) for buffer in read_outbox(boxes, second)] == [b"second result of one reply"]
+    assert [bytes(buffer) for buffer in read_outbox(read, first)] == [b"abc", bytes(100_000)]
+    assert [bytes(buffer) for buffer in read_outbox(read, second)] == [b"second result of one reply"]
     assert all(offset % 64 == 0 for offset in [*first[1::2], *second[1::2]])
 
 
 def test_a_third_reply_waits_until_a_box_is_emptied(boxes):
-    outbox = Outbox(boxes)
+    made, _ = boxes
+    outbox = Outbox(made)
     used = []
     for _ in range(2):
         assert not outbox.must_wait
@@ -109,11 +114,24 @@ def test_a_third_reply_waits_until_a_box_is_emptied(boxes):
 
 
 def test_what_was_read_does_not_change_when_the_box_is_filled_again(boxes):
-    outbox = Outbox(boxes)
+    made, read = boxes
+    outbox = Outbox(made)
     places = outbox.lay([memoryview(b"first " * 50_000)])
-    (kept,) = read_outbox(boxes, places)
+    (kept,) = read_outbox(read, places)
     outbox.freed(outbox.close_reply())
     for _ in range(2):
         outbox.lay([memoryview(b"second" * 50_000)])
         outbox.freed(outbox.close_reply())
     assert bytes(kept) == b"first " * 50_000
+
+
+def test_memory_that_was_given_back_serves_again(boxes):
+    made, read = boxes
+    outbox = Outbox(made)
+    for size in (10, 9 << 20, 3):
+        places = outbox.lay([memoryview(bytes([size % 251]) * size)])
+        (buffer,) = read_outbox(read, places)
+        assert bytes(buffer) == bytes([size % 251]) * size
+        outbox.freed(outbox.close_reply())
+        outbox.shrink()
+        assert [os.fstat(descriptor).st_size for descriptor in made] == [0, 0]

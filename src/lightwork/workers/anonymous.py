@@ -11,11 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 
-__all__ = ["create", "fresh", "private_map", "write_all"]
+__all__ = ["SharedMap", "create", "fresh", "private_map", "write_all"]
 
 # From this size on, fresh memory is mapped with huge pages: filling 200 MB takes 65 ms so, and 232 ms as a
 # bytearray (measured; see DESIGN, "Reading").
 _HUGE = 1 << 20
+# Shared memory grows by this much at least, so that a run of growing results does not map again for each.
+_STEP = 4 << 20
 
 
 def create(size: int) -> int:
@@ -54,20 +56,58 @@ def write_all(descriptor: int, buffer: memoryview, offset: int = 0) -> None:
         done += os.pwrite(descriptor, buffer[done:], offset + done)
 
 
-def read_all(descriptor: int, buffer: memoryview, offset: int) -> None:
-    """Fill a buffer of bytes from `offset` on; the memory must reach that far."""
-    done = 0
-    while done < len(buffer):
-        count = os.preadv(descriptor, [buffer[done:]], offset + done)
-        if count == 0:
-            raise EOFError(f"anonymous memory ends {len(buffer) - done} bytes early")
-        done += count
-
-
 def private_map(descriptor: int, size: int, *, writable: bool = True) -> mmap.mmap:
     """Map anonymous memory so that it can be written to without anybody else seeing it (copy on write)."""
     protection = mmap.PROT_READ | mmap.PROT_WRITE if writable else mmap.PROT_READ
     return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=protection)
+
+
+class SharedMap:
+    """Anonymous memory that both sides keep mapped, grown when more is needed.
+
+    Copying through a map is about twice as fast as `os.pwrite` and `os.preadv` (40 MB, warm: 2.7 ms either way,
+    against 6.1 out and 4.3 in). Whoever shrinks the memory must be the one who writes to it: a write behind the
+    end of a file is SIGBUS.
+
+    Parameters
+    ----------
+    descriptor : int
+        The memory; it stays the caller's to close.
+    """
+
+    __slots__ = ("_descriptor", "_map")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._map: mmap.mmap | None = None
+
+    def view(self, end: int, *, grow: bool = False) -> memoryview:
+        """The memory up to `end` at least; `grow` allocates it first, so that a full machine is an `OSError`."""
+        if self._map is None or len(self._map) < end:
+            if grow:
+                end = -(-end // _STEP) * _STEP
+                _allocate(self._descriptor, end)
+            self.close()
+            self._map = mmap.mmap(self._descriptor, os.fstat(self._descriptor).st_size)
+        return memoryview(self._map)
+
+    def shrink(self) -> None:
+        """Give all of the memory back to the system."""
+        self.close()
+        os.ftruncate(self._descriptor, 0)
+
+    def close(self) -> None:
+        """Unmap."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:  # macOS
+        os.ftruncate(descriptor, size)
 
 
 def fresh(size: int) -> mmap.mmap | bytearray:

@@ -38,7 +38,8 @@ class Kind(IntEnum):
     TASKS = 14
     FREED = 15
     FORGET = 16
-    STOP = 17
+    SHRINK = 17
+    STOP = 18
     # worker -> parent
     REPLY = 20
     OUTPUT = 21

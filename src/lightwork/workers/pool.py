@@ -67,6 +67,7 @@ class WorkerHandle:
     """
 
     __slots__ = (
+        "_outboxes",
         "channel",
         "environment",
         "number",
@@ -83,7 +84,8 @@ class WorkerHandle:
         self.number = number
         self.channel = channel
         self.page = page
-        self.outboxes = outboxes
+        self._outboxes = outboxes
+        self.outboxes = [anonymous.SharedMap(descriptor) for descriptor in outboxes]
         self.environment: dict[str, str] | None = None
         self.surroundings: Surroundings | None = None
         self.streams = streams
@@ -93,8 +95,16 @@ class WorkerHandle:
         """Let go of everything that this process holds of the worker."""
         self.channel.close()
         self.page.close()
-        for descriptor in self.outboxes:
+        for box, descriptor in zip(self.outboxes, self._outboxes, strict=True):
+            box.close()
             os.close(descriptor)
+
+    def shrink(self) -> None:
+        """Have an idle worker give back what its outboxes hold beyond what is worth keeping."""
+        if any(os.fstat(descriptor).st_size > _KEPT_OUTBOX for descriptor in self._outboxes):
+            for box in self.outboxes:
+                box.close()
+            self.channel.post(Kind.SHRINK)
 
 
 class Pool:
@@ -132,9 +142,7 @@ class Pool:
         """Workers that run nothing are idle from now on."""
         workers = list(workers)
         for worker in workers:
-            for descriptor in worker.outboxes:
-                if os.fstat(descriptor).st_size > _KEPT_OUTBOX:
-                    os.ftruncate(descriptor, 0)
+            worker.shrink()
         with self._lock:
             self._idle += workers
 

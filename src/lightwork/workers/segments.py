@@ -149,7 +149,7 @@ class Outbox:
     """
 
     def __init__(self, descriptors: Sequence[int]) -> None:
-        self._descriptors = descriptors
+        self._maps = [anonymous.SharedMap(descriptor) for descriptor in descriptors]
         self._free = list(range(len(descriptors)))
         self._current: int | None = None
         self._end = 0
@@ -164,12 +164,13 @@ class Outbox:
         if self._current is None:
             self._current = self._free.pop()
             self._end = 0
-        descriptor = self._descriptors[self._current]
         places = [self._current]
         for buffer in buffers:
-            anonymous.write_all(descriptor, buffer.cast("B"), self._end)
-            places += (self._end, buffer.nbytes)
-            self._end += -(-buffer.nbytes // _ALIGNMENT) * _ALIGNMENT
+            size, start = buffer.nbytes, self._end
+            with self._maps[self._current].view(start + size, grow=True) as memory:
+                memory[start : start + size] = buffer.cast("B")
+            places += (start, size)
+            self._end += -(-size // _ALIGNMENT) * _ALIGNMENT
         return places
 
     def close_reply(self) -> int | None:
@@ -181,14 +182,18 @@ class Outbox:
         """The parent has copied everything out of this box."""
         self._free.append(box)
 
+    def shrink(self) -> None:
+        """Give back the memory of all boxes; none is in use."""
+        for box in self._maps:
+            box.shrink()
 
-def read_outbox(descriptors: Sequence[int], places: Sequence[int]) -> list[Buffer]:
+
+def read_outbox(boxes: Sequence[anonymous.SharedMap], places: Sequence[int]) -> list[Buffer]:
     """Copy the buffers of a result out of the box that `Outbox.lay` named, into memory of this process."""
-    descriptor = descriptors[places[0]]
     buffers: list[Buffer] = []
-    for offset, size in zip(places[1::2], places[2::2], strict=True):
+    for start, size in zip(places[1::2], places[2::2], strict=True):
         memory = anonymous.fresh(size)
-        with memoryview(memory) as view:
-            anonymous.read_all(descriptor, view, offset)
+        with boxes[places[0]].view(start + size) as source, memoryview(memory) as target:
+            target[:] = source[start : start + size]
         buffers.append(memory)
     return buffers

@@ -100,6 +100,7 @@ class Worker:
             Kind.DEFINE: install_definitions,
             Kind.SEGMENT: self._take_segment,
             Kind.FORGET: self._forget_segments,
+            Kind.SHRINK: lambda _: self._outbox.shrink(),
             Kind.TASKS: self._run,
         }
         while True:
