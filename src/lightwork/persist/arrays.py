@@ -12,6 +12,9 @@ for each object, without calling Python. A class that it sees for the first time
 The buffer that the pickler sees may be a *stand-in* (`Reducers.sources`): of the length that is needed, never
 read, and replaced by the data when it is written. So a strided array is written in blocks, not copied whole, and
 a read-only one loads as a writable one.
+
+In a file to be compressed, numbers are *shuffled* where a sample says that it pays: all first bytes of some
+thousand numbers, then all second bytes (Alted, Blosc, 2010). It is undone by NumPy's public functions too.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ import copyreg
 import mmap
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from operator import methodcaller
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from lightwork.persist import codecs
 from lightwork.persist.layout import BIG, HANDED_OVER, LITTLE
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ Reduced = tuple[Any, ...] | str
 Reducer = Callable[[Any], Reduced]
 
 BLOCK: Final = 1 << 20  # bytes of a strided array that are copied at a time
+_SHUFFLED: Final = 2 << 20  # bytes that are shuffled together: one frame of zstd
+_SAMPLE: Final = 4096  # numbers of a sample, of which there are four
 _PLAIN: Final[Reducer] = methodcaller("__reduce_ex__", 5)
 _STRING_KINDS: Final = "biufcmMSUV"  # the kinds of dtypes that their string describes in full
 
@@ -42,18 +49,25 @@ _STRING_KINDS: Final = "biufcmMSUV"  # the kinds of dtypes that their string des
 class Reducers(dict[type, Reducer]):
     """The dispatch table of one pickling, and what it learned: classes, byte orders, stand-ins."""
 
-    def __init__(self, registered: Mapping[type, Reducer] | None = None, *, handed_over: bool = True) -> None:
+    def __init__(
+        self,
+        registered: Mapping[type, Reducer] | None = None,
+        *,
+        handed_over: bool = True,
+        shuffle: bool = False,
+    ) -> None:
         self._registered = copyreg.dispatch_table if registered is None else registered
         self._handed_over = handed_over
+        self._shuffle = shuffle and handed_over
         self.orders = 0
-        self.sources: dict[int, Array] = {}
+        self.sources: dict[int, Callable[[], Iterator[memoryview]]] = {}
 
     def __missing__(self, cls: type) -> Reducer:
         reducer = self._registered.get(cls)
         if reducer is None:
             if issubclass(cls, type):
                 raise KeyError(cls)  # classes go by name: the pickler's own affair
-            own: dict[type, Reducer] = {memoryview: _memoryview, _Strided: self._strided}
+            own: dict[type, Reducer] = {memoryview: _memoryview, _Strided: self._strided, _Call: tuple}
             reducer = own.get(cls) or self._for_numpy(cls) or _PLAIN
         self[cls] = reducer
         return reducer
@@ -100,6 +114,8 @@ class Reducers(dict[type, Reducer]):
             return np.zeros, (array.shape, _dtype(dtype), "C")
         self._note_order(dtype)
         order = "C" if array.flags.c_contiguous or not array.flags.f_contiguous else "F"
+        if self._shuffle and array.flags.forc and _worth_shuffling(array):
+            return self._shuffled(array, order)
         if array.ndim != 1:
             # A view where the array is contiguous; otherwise a stand-in of one axis, never a copy.
             flat = array.reshape(-1, order=order) if array.flags.forc else _Strided(array)
@@ -115,19 +131,31 @@ class Reducers(dict[type, Reducer]):
         if not array.flags.c_contiguous:
             if not self._handed_over:
                 return PickleBuffer(_bytes(array))
-            return self._stand_in(array, array.nbytes)
+            return self._stand_in(array.nbytes, partial(blocks, array))
         # The base class: a subclass's view() may do anything.
         raw = array.view(np.uint8, np.ndarray)
         return PickleBuffer(raw if raw.flags.writeable else _writable(raw))
 
-    def _stand_in(self, array: Array, nbytes: int) -> PickleBuffer:
+    def _stand_in(self, nbytes: int, source: Callable[[], Iterator[memoryview]]) -> PickleBuffer:
         import numpy as np
 
         # Address space only: no page of it is ever touched.
         space = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
         buffer = PickleBuffer(_writable(np.frombuffer(space, np.uint8)))
-        self.sources[id(buffer)] = array
+        self.sources[id(buffer)] = source
         return buffer
+
+    def _shuffled(self, array: Array, order: str) -> Reduced:
+        import numpy as np
+
+        flat = array.reshape(-1, order=order).view(np.ndarray)
+        count = -(-flat.nbytes // _SHUFFLED)
+        together = -(-flat.size // count)
+        shape = count, flat.itemsize, together  # the last numbers of all are padding
+        buffer = self._stand_in(count * together * flat.itemsize, partial(shuffled_blocks, flat, together))
+        planes = _Call(np.reshape, (_Call(np.frombuffer, (buffer, "|u1")), shape))
+        rows = _Call(np.ascontiguousarray, (_Call(np.swapaxes, (planes, 1, 2)),))
+        return np.ndarray, (array.shape, _dtype(array.dtype), rows, 0, None, order)
 
     def _strided(self, strided: _Strided) -> Reduced:
         import numpy as np
@@ -136,7 +164,8 @@ class Reducers(dict[type, Reducer]):
         if array.nbytes < HANDED_OVER or not self._handed_over:
             flat = np.ascontiguousarray(array).reshape(-1)
             return np.frombuffer, (self._buffer(flat), _dtype(array.dtype))
-        return np.frombuffer, (self._stand_in(array, array.nbytes), _dtype(array.dtype))
+        buffer = self._stand_in(array.nbytes, partial(blocks, array))
+        return np.frombuffer, (buffer, _dtype(array.dtype))
 
     def _view(self, array: Array) -> Reduced:
         import numpy as np
@@ -173,6 +202,13 @@ class _Strided:
         self.array = array
 
 
+class _Call(NamedTuple):
+    """What a function returns, pickled as the call of it."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
 def _memoryview(view: memoryview) -> Reduced:
     if view.format == "B" and view.ndim == 1 and view.contiguous:
         return memoryview, (PickleBuffer(view),)
@@ -207,7 +243,7 @@ def _writable(raw: Array) -> Array:
 
 class _Claim:
     def __init__(self, raw: Array) -> None:
-        self._raw = raw
+        self.raw = raw
         address = raw.__array_interface__["data"][0]
         self.__array_interface__ = {
             "data": (address, False), "shape": raw.shape, "typestr": "|u1", "version": 3,
@@ -238,6 +274,20 @@ def _scalar(value: np.generic) -> Reduced:
     return np.take, (np.frombuffer(value.tobytes(), dtype), 0)
 
 
+def owner(buffer: object) -> object:
+    """Whose memory a buffer is: the object at the bottom of a stack of arrays."""
+    numpy = sys.modules.get("numpy")
+    while True:
+        if isinstance(buffer, _Claim):
+            buffer = buffer.raw
+        elif numpy is not None and isinstance(buffer, numpy.ndarray) and buffer.base is not None:
+            buffer = buffer.base
+        elif isinstance(buffer, memoryview):
+            buffer = buffer.obj
+        else:
+            return buffer
+
+
 def blocks(array: Array) -> Iterator[memoryview]:
     """The bytes of an array in C order, copied piece by piece."""
     if array.nbytes <= BLOCK or array.ndim == 0:
@@ -251,6 +301,33 @@ def blocks(array: Array) -> Iterator[memoryview]:
     step = max(1, BLOCK // row)
     for start in range(0, len(array), step):
         yield memoryview(_bytes(array[start : start + step]))
+
+
+def _worth_shuffling(array: Array) -> bool:
+    """Whether four samples, spread over the array, compress better when shuffled."""
+    import numpy as np
+
+    dtype = array.dtype
+    if array.nbytes < HANDED_OVER or dtype.kind not in "iufcmM" or dtype.itemsize == 1 or not dtype.isnative:
+        return False
+    flat = array.reshape(-1, order="A")
+    starts = range(0, flat.size, -(-flat.size // 4))
+    sample = np.concatenate([flat[start : start + _SAMPLE] for start in starts]).view(np.uint8)
+    shuffled = sample.reshape(-1, dtype.itemsize).T
+    # A tie is not worth the work.
+    return codecs.sample_size(shuffled.tobytes()) < 0.98 * codecs.sample_size(sample.tobytes())
+
+
+def shuffled_blocks(flat: Array, together: int) -> Iterator[memoryview]:
+    """The bytes of an array of one axis, so many numbers at a time: first bytes, second bytes, and so on."""
+    import numpy as np
+
+    rows = flat.view(np.uint8).reshape(-1, flat.itemsize)
+    for start in range(0, len(rows), together):
+        block: Array = np.zeros((flat.itemsize, together), np.uint8)
+        part = rows[start : start + together]
+        block[:, : len(part)] = part.T
+        yield memoryview(block.reshape(-1))
 
 
 def _bytes(array: Array) -> Array:

@@ -41,33 +41,36 @@ class _Recorder:
         self.pieces.append(bytes(piece) if type(piece) is memoryview else piece)
 
 
-def _plain(value: object, protocol: int) -> Pickled:
+def _plain(value: object, protocol: int, shuffle: bool = False) -> Pickled:
     recorder = _Recorder()
     pickler = pickle.Pickler(recorder, protocol)
-    reducers = Reducers(handed_over=hands_over())
+    reducers = Reducers(handed_over=hands_over(), shuffle=shuffle)
     if protocol >= PROTOCOL:
         pickler.dispatch_table = reducers
     pickler.dump(value)
     return Pickled(recorder.pieces, reducers, by_value=False)
 
 
-def _by_value(value: object, protocol: int) -> Pickled:
+def _by_value(value: object, protocol: int, shuffle: bool = False) -> Pickled:
     import cloudpickle
 
     recorder = _Recorder()
     pickler = cloudpickle.Pickler(recorder, protocol)
-    reducers = Reducers(pickler.dispatch_table, handed_over=hands_over())
+    reducers = Reducers(pickler.dispatch_table, handed_over=hands_over(), shuffle=shuffle)
     if protocol >= PROTOCOL:
         pickler.dispatch_table = reducers
     pickler.dump(value)
     return Pickled(recorder.pieces, reducers, by_value=True)
 
 
-def pickled(value: object, protocol: int) -> Pickled:
-    """Pickle `value`; raises PicklingFailedError with the path to the member that cannot be pickled."""
+def pickled(value: object, protocol: int, *, shuffle: bool = False) -> Pickled:
+    """Pickle `value`; raises PicklingFailedError with the path to the member that cannot be pickled.
+
+    With `shuffle`, arrays may be written in the order of bytes that compresses better.
+    """
     plain = refusal = None
     try:
-        plain = _plain(value, protocol)
+        plain = _plain(value, protocol, shuffle)
         if not _mentions_main(plain.pieces):
             return plain
     except MemoryError:
@@ -75,7 +78,7 @@ def pickled(value: object, protocol: int) -> Pickled:
     except Exception as error:  # whatever a __reduce__ may raise: cloudpickle may know better
         refusal = error
     try:
-        return _by_value(value, protocol)
+        return _by_value(value, protocol, shuffle)
     except MemoryError:
         raise
     except Exception as error:

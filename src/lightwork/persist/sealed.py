@@ -91,11 +91,15 @@ class MemoryBytes:
         return part, digest.digest()
 
 
+class Room(mmap.mmap):
+    """Memory of our own, which no other process and no file shares."""
+
+
 def private(size: int) -> bytearray | mmap.mmap:
     """Memory for a buffer; huge pages save most of the page faults of a large one."""
     if size < _HUGE:
         return bytearray(size)
-    room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room = Room(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         try:
             room.madvise(mmap.MADV_HUGEPAGE)

@@ -1,9 +1,9 @@
 """`dump`: an object into a file, all of it or none.
 
 The pickle is made first, in memory (big buffers are only referred to), so that what cannot be pickled touches no
-file. Then the layout says where each byte goes, and one pass writes and digests the bytes. What is digested is a
-private copy of the very bytes that are written: an array that another thread changes meanwhile is stored as it
-was read, and never looks like damage later.
+file. Then the layout says where each byte goes, and one pass writes and digests the bytes. Where anybody else could
+change an array meanwhile (another thread, or a process that shares its memory), what is digested is a private copy of
+the very bytes that are written: the array is stored as it was read, and never looks like damage later.
 
 To a name, writing is atomic: a temporary file in the same folder, renamed at the end.
 """
@@ -19,19 +19,23 @@ import os
 import platform
 import stat
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from typing import Any, Final, NamedTuple, NoReturn
 
 from xxhash import xxh3_128
 
 from lightwork import errors
 from lightwork._version import __version__
-from lightwork.persist import arrays, codecs, layout, notices, places
+from lightwork.persist import arrays, codecs, layout, notices, places, sealed
 from lightwork.persist.pickling import PROTOCOL, Pickled, pickled
 
 BLOCK: Final = 256 * 1024  # bytes copied, digested and written at a time: they stay in the second-level cache
-SMALL: Final = 64 * 1024
+_LARGE: Final = 1 << 20  # bytes written at a time where nothing is copied
+# From here on a digest is taken in a thread beside the write (200 MB: 44 -> 41 ms, np.save 41), and space is reserved.
+_BESIDE: Final = 16 << 20
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -86,14 +90,14 @@ def dump(
     _check_cache_size(cache_size)
     chosen = _protocol(protocol)
     user = _metadata(metadata)
-    made = pickled(value, chosen)
-    emit = _plain_pickle(made) if chosen < PROTOCOL else _emission(made, user)
+    made = pickled(value, chosen, shuffle=compression is not None)
+    emission = _plain_pickle(made) if chosen < PROTOCOL else _emission(made, user)
     if compression is not None:
-        emit = _compressed(emit, compression)
+        emission = _compressed(emission, compression, cache_size)
     if isinstance(target, str):
-        _write_path(target, emit, fsync=fsync)
+        _write_path(target, emission, fsync=fsync)
         return [target]
-    _write_file(target, emit, fsync=fsync)
+    _write_file(target, emission, fsync=fsync)
     return None
 
 
@@ -138,7 +142,13 @@ def _metadata(metadata: Mapping[str, Any] | None) -> bytes:
 
 # --- what is written ------------------------------------------------------------------------------
 
-Emission = Callable[[], Iterator["bytes | memoryview"]]
+
+class Emission(NamedTuple):
+    """All bytes of a file in order, each block valid until the next one; and how many, where that is known."""
+
+    blocks: Callable[[], Generator[bytes | memoryview]]
+    size: int | None = None
+
 
 _ABOUT: Final = json.dumps(
     {"lightwork": __version__, "python": platform.python_version(), "byteorder": sys.byteorder},
@@ -163,7 +173,7 @@ def _versions(made: Pickled) -> bytes:
 
 
 def _plain_pickle(made: Pickled) -> Emission:
-    return lambda: iter([memoryview(piece).cast("B") for piece in made.pieces])
+    return Emission(lambda: (memoryview(piece).cast("B") for piece in made.pieces))
 
 
 def _emission(made: Pickled, user: bytes) -> Emission:
@@ -171,13 +181,13 @@ def _emission(made: Pickled, user: bytes) -> Emission:
     if len(made.pieces) == 1:
         whole = layout.whole(made.pieces[0], about, versions, user, flags)  # type: ignore[arg-type]
         if whole is not None:
-            return lambda: iter((whole,))
+            return Emission(lambda: (block for block in (whole,)))
     plan = layout.Layout()
     runs: list[layout.Run] = [run for piece in made.pieces for run in plan.feed(piece)]
     runs.append((plan.close(), None))
     total = layout.sizes(plan.position, len(plan.entries), about, versions, user)
 
-    def emit() -> Iterator[bytes | memoryview]:
+    def emit() -> Generator[bytes | memoryview]:
         stream, digests = xxh3_128(), []
         yield layout.head(total)
         for piece, entry in runs:
@@ -186,30 +196,60 @@ def _emission(made: Pickled, user: bytes) -> Emission:
                 yield memoryview(piece)
                 continue
             digest = xxh3_128()
-            for block in _blocks(piece, made.reducers):
-                digest.update(block)
-                yield block
+            yield from _digested(piece, made.reducers, digest)
             digests.append(digest.digest())
         yield layout.footer(total, plan.entries, digests, stream.digest(), about, versions, user, flags)
 
-    return emit
+    return Emission(emit, total)
 
 
-def _blocks(piece: layout.Piece, reducers: arrays.Reducers) -> Iterator[bytes | memoryview]:
-    """The bytes of a buffer, in blocks that nobody else can change."""
+def _digested(piece: layout.Piece, reducers: arrays.Reducers, digest: xxh3_128) -> Iterator[memoryview]:
+    """The bytes of a buffer, in blocks, and the digest of exactly these."""
     source = reducers.sources.get(id(piece))
     if source is not None:
-        yield from arrays.blocks(source)
+        for block in source():
+            digest.update(block)
+            yield block
         return
     with memoryview(piece) as whole, _flat(whole) as view:
-        if isinstance(piece, bytes):
-            yield view[:]
+        if not _settled(whole):
+            yield from _copied(view, digest)
             return
-        private = memoryview(bytearray(min(BLOCK, len(view))))
-        for start in range(0, len(view), BLOCK):
-            size = min(BLOCK, len(view) - start)
-            private[:size] = view[start : start + size]
-            yield private[:size]
+        beside = len(view) >= _BESIDE
+        thread = threading.Thread(target=digest.update, args=(view,), name="lightwork-digest")
+        if beside:
+            thread.start()
+        try:
+            for start in range(0, len(view), _LARGE):
+                with view[start : start + _LARGE] as block:
+                    if not beside:
+                        digest.update(block)
+                    yield block
+        finally:
+            if beside:
+                thread.join()
+
+
+def _copied(view: memoryview, digest: xxh3_128) -> Iterator[memoryview]:
+    private = memoryview(bytearray(min(BLOCK, len(view))))
+    for start in range(0, len(view), BLOCK):
+        size = min(BLOCK, len(view) - start)
+        private[:size] = view[start : start + size]
+        digest.update(private[:size])
+        yield private[:size]
+
+
+def _settled(view: memoryview) -> bool:
+    """Whether nobody else can change these bytes, by another thread or through shared memory."""
+    whose = arrays.owner(view)
+    if isinstance(whose, bytes):
+        return True
+    if threading.active_count() > 1:
+        return False
+    if isinstance(whose, bytearray | sealed.Room):
+        return True
+    flags = getattr(whose, "flags", None)
+    return bool(getattr(flags, "owndata", False))
 
 
 def _flat(view: memoryview) -> memoryview:
@@ -220,24 +260,28 @@ def _flat(view: memoryview) -> memoryview:
     return pickle.PickleBuffer(view).raw()  # Fortran order
 
 
-def _compressed(emit: Emission, compression: codecs.Compression) -> Emission:
-    def compressed() -> Iterator[bytes | memoryview]:
-        stream = codecs.compressor(compression)
-        for block in emit():
-            packed = stream.compress(block)
-            if packed:
-                yield packed
-        yield stream.flush()
+def _compressed(emission: Emission, compression: codecs.Compression, cache_size: float | None) -> Emission:
+    def compressed() -> Generator[bytes | memoryview]:
+        stream = codecs.compressor(compression, cache_size)
+        try:
+            for block in emission.blocks():
+                packed = stream.compress(block)
+                if packed:
+                    yield packed
+            yield stream.flush()
+        finally:
+            stream.close()
 
-    return compressed
+    return Emission(compressed)
 
 
 # --- where it is written --------------------------------------------------------------------------
 
 
-def _write_file(file: places.Writable, emit: Emission, *, fsync: bool) -> None:
-    for block in emit():
-        _write_block(file, block)
+def _write_file(file: places.Writable, emission: Emission, *, fsync: bool) -> None:
+    with closing(emission.blocks()) as blocks:
+        for block in blocks:
+            _write_block(file, block)
     if fsync:
         flush, fileno = getattr(file, "flush", None), getattr(file, "fileno", None)
         if flush is not None:
@@ -264,16 +308,16 @@ def _write_block(file: places.Writable, block: bytes | memoryview) -> None:
 _numbers = itertools.count()
 
 
-def _write_path(path: str, emit: Emission, *, fsync: bool) -> None:
+def _write_path(path: str, emission: Emission, *, fsync: bool) -> None:
     try:
         mode = _look(path)
         if mode is not None and not stat.S_ISREG(mode):
             if stat.S_ISLNK(mode):
-                _write_path(os.path.realpath(path), emit, fsync=fsync)
+                _write_path(os.path.realpath(path), emission, fsync=fsync)
             else:
-                _write_special(path, mode, emit)
+                _write_special(path, mode, emission)
             return
-        _replace(path, mode, emit, fsync)
+        _replace(path, mode, emission, fsync)
     except errors.TargetError:
         raise
     except OSError as error:
@@ -287,14 +331,17 @@ def _look(path: str) -> int | None:
         return None
 
 
-def _replace(path: str, mode: int | None, emit: Emission, fsync: bool) -> None:
+def _replace(path: str, mode: int | None, emission: Emission, fsync: bool) -> None:
     fd, temporary = _open_beside(path)
     try:
         try:
             if mode is not None:
                 os.fchmod(fd, stat.S_IMODE(mode))
-            for block in emit():
-                _write_all(fd, block)
+            if emission.size is not None and emission.size >= _BESIDE:
+                _reserve(fd, emission.size)
+            with closing(emission.blocks()) as blocks:
+                for block in blocks:
+                    _write_all(fd, block)
             if fsync:
                 os.fsync(fd)
         finally:
@@ -309,6 +356,15 @@ def _replace(path: str, mode: int | None, emit: Emission, fsync: bool) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Find out early that the disk is full, and let the file lie in one piece."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
 
 
 def _open_beside(path: str) -> tuple[int, str]:
@@ -331,14 +387,15 @@ def _write_all(fd: int, block: bytes | memoryview) -> None:
             rest = rest[os.write(fd, rest) :]
 
 
-def _write_special(path: str, mode: int, emit: Emission) -> None:
+def _write_special(path: str, mode: int, emission: Emission) -> None:
     """A device or a pipe cannot be replaced: write into it."""
     if stat.S_ISDIR(mode):
         raise errors.TargetIsFolderError(errno.EISDIR, "this is a folder; name a file in it", path)
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        for block in emit():
-            _write_all(fd, block)
+        with closing(emission.blocks()) as blocks:
+            for block in blocks:
+                _write_all(fd, block)
     finally:
         os.close(fd)
 
