@@ -127,13 +127,13 @@ def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, nati
     method = codecs.method_of(start)
     end = os.pread(fd, layout.FOOTER_MINIMUM, max(0, size - layout.FOOTER_MINIMUM))
     if method is not None or not layout.looks_ours(start, end):
-        if mode is not None and (method or foreign.looks_like_pickle(start)):
-            _warn_unmapped(path, "compressed" if method else "an ordinary pickle")
+        if method is not None and mode is not None:
+            _warn_unmapped(path, "compressed")
         if method == "zstd" and (plain := _expanded_in_parallel(fd, size, path)) is not None:
             return _from_memory(plain, path, native=native)
         with open(fd, "rb", closefd=False) as file:
             file.seek(0)
-            return _sniffed(file, start, path, native=native)
+            return _sniffed(file, start, path, mode, native=native)
     with sealed.blaming(path):
         source = sealed.FileBytes(fd, sealed.length(start, size))
         found = sealed.footer(source, start)
@@ -226,17 +226,17 @@ def _read_up_to(file: places.Readable, size: int | None) -> bytes:
     return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
-def _sniffed(file: Any, start: bytes, name: str, *, native: bool) -> Loaded:
+def _sniffed(file: Any, start: bytes, name: str, mode: MmapMode | None = None, *, native: bool) -> Loaded:
     """What is compressed, or is not of our layout."""
     method = codecs.method_of(start)
     if method is not None:
         return _from_memory(expanded(file, method, name), name, native=native)
     if foreign.looks_like_pickle(start):
-        return _plain_pickle(file, name), {}
+        return _plain_pickle(file, name, mode, native=native), {}
     if foreign.may_be_old_pickle(start):
         data = file.read()
         if foreign.parses(data):
-            return _plain_pickle(io.BytesIO(data), name), {}
+            return _plain_pickle(io.BytesIO(data), name, native=native), {}
     raise sealed.damaged(name, foreign.describe(start))
 
 
@@ -277,11 +277,20 @@ def _from_memory(data: bytes | bytearray | mmap.mmap, name: str, *, native: bool
         return _read(source, sealed.footer(source, start), name, native=native)
 
 
-def _plain_pickle(file: Any, name: str) -> Any:
+def _plain_pickle(file: Any, name: str, mode: MmapMode | None = None, *, native: bool) -> Any:
+    """An ordinary pickle, or one of joblib's files, which look like one at first."""
     try:
+        if isinstance(file, _Rest):  # what cannot seek cannot be looked through beforehand
+            return pickle.Unpickler(file).load()
+        from lightwork.persist import joblib_files
+
+        if joblib_files.mentions_wrapper(file):
+            return joblib_files.Unpickler(file, native=native, path=name, mode=mode).load()
+        if mode is not None:
+            _warn_unmapped(name, "an ordinary pickle")
         return pickle.Unpickler(file).load()
     except (pickle.UnpicklingError, EOFError, UnicodeDecodeError, ValueError, IndexError, KeyError) as error:
-        raise sealed.damaged(name, f"the pickle in it cannot be read: {error}") from error
+        raise sealed.damaged(name, f"the pickle in it cannot be read: {error}", executed=True) from error
     except Exception as error:
         _tell(error, name)
 

@@ -183,6 +183,6 @@ def blaming(name: str) -> Iterator[None]:
         raise damaged(name, f"the file is damaged: {flaw}") from None
 
 
-def damaged(name: str, what: str) -> errors.DamagedFileError:
+def damaged(name: str, what: str, *, executed: bool = False) -> errors.DamagedFileError:
     """The error for a file that cannot be loaded."""
-    return errors.DamagedFileError(f"{name}: {what}. Nothing in it was executed")
+    return errors.DamagedFileError(f"{name}: {what}" + ("" if executed else ". Nothing in it was executed"))
