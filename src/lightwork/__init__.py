@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightwork.parallel import Parallel, delayed, parallel_config
     from lightwork.persist import dump, load
     from lightwork.workers.limits import cpu_count, effective_n_jobs
+    from lightwork.workers.pool import pool_info
 
 __all__ = [
     "MemorizedFunc",
@@ -30,6 +31,7 @@ __all__ = [
     "effective_n_jobs",
     "load",
     "parallel_config",
+    "pool_info",
 ]
 
 _HOMES = {
@@ -43,6 +45,7 @@ _HOMES = {
     "hash": "lightwork.hashing",
     "load": "lightwork.persist",
     "parallel_config": "lightwork.parallel",
+    "pool_info": "lightwork.workers.pool",
 }
 
 

@@ -194,3 +194,49 @@ def test_memory_of_large_results_is_given_back():
     assert [os.fstat(descriptor).st_size for descriptor in mine_too] == [0, 0]
     for descriptor in mine_too:
         os.close(descriptor)
+
+
+def test_a_worker_of_a_zygote_that_has_gone_is_not_waited_for():
+    mine = pool.Pool()
+    (old,) = mine.lend(1)
+    os.kill(mine._zygote, signal.SIGKILL)
+    assert mine.ending(old) is None
+    (new,) = mine.lend(1)
+    assert new.control is not old.control
+    mine.kill([old])
+    mine.give_back([new])
+    mine.shutdown()
+
+
+def hang_at_exit():
+    import atexit
+
+    atexit.register(time.sleep, 3600)
+
+
+def test_a_worker_that_does_not_leave_by_itself_is_killed(monkeypatch):
+    monkeypatch.setattr(pool, "_FAREWELL", 0.2)
+    from lightwork import Parallel, delayed
+
+    Parallel(n_jobs=2)(delayed(hang_at_exit)() for _ in range(2))
+    found = [worker.pid for worker in pool.pool_info().workers]
+    pool.shutdown()
+    wait_until_gone(found)
+
+
+def test_what_there_is_can_be_looked_at():
+    assert pool.Pool().info() == (None, ())
+    mine = pool.Pool()
+    workers = mine.lend(2)
+    mine.give_back(workers[:1])
+    deadline = time.monotonic() + 10
+    while len(mine.info().workers) < 2:
+        assert time.monotonic() < deadline
+    info = mine.info()
+    assert info.zygote == mine._zygote
+    assert sorted(worker.idle for worker in info.workers) == [False, True]
+    assert all(worker.memory > 1 << 20 and worker.kept == 0 for worker in info.workers)
+    mine.kill(workers)
+    mine._idle.clear()
+    assert mine.info().workers == ()
+    mine.shutdown()

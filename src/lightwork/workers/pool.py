@@ -25,22 +25,18 @@ from lightwork.errors import WorkerStartError
 from lightwork.workers import anonymous, launch
 from lightwork.workers.channel import Channel, pair
 from lightwork.workers.framing import Kind
+from lightwork.workers.handle import Streams, WorkerHandle, stream_files
 from lightwork.workers.page import Page
 from lightwork.workers.payload import pack, unpack
-from lightwork.workers.relay import Surroundings
 
-__all__ = ["Ending", "Pool", "WorkerHandle", "lend_pool", "shutdown", "stream_files"]
+__all__ = ["Ending", "Pool", "PoolInfo", "WorkerInfo", "lend_pool", "pool_info", "shutdown"]
 
 # How long to wait for what takes milliseconds unless the machine stands still.
 _PATIENCE = 30.0
-# An outbox keeps this much memory for the next results; more is given back when the call ends.
-_KEPT_OUTBOX = 64 << 20
+# How long idle workers may take to leave by the front door, their `atexit` functions included, before they are killed.
+_FAREWELL = 5.0
 # Modules that the zygote loads before it forks if this process has them: each would take every worker long.
 _PRELOADED = ("numpy",)
-
-
-Streams = tuple[tuple[int, int], ...]
-"""Device and inode of the files behind the descriptors 1 and 2."""
 
 
 class Ending(NamedTuple):
@@ -51,60 +47,40 @@ class Ending(NamedTuple):
     seconds: float
 
 
-class WorkerHandle:
-    """A worker as its parent sees it.
+class WorkerInfo(NamedTuple):
+    """A worker process.
 
     Attributes
     ----------
-    number : int
-        Its number in the pool, never given twice.
-    environment, surroundings : dict or None
-        The environment variables, warning filters and logging levels that it was last told.
-    streams : tuple
-        Which files its descriptors 1 and 2 are of.
-    segments : set of int
-        The segments of the call that it holds.
+    pid : int
+        Its process number.
+    idle : bool
+        Whether it waits for the next call.
+    memory : int or None
+        The memory that it has resident, in bytes; None where the system does not tell.
+    kept : int
+        Bytes of shared memory kept for its next results.
     """
 
-    __slots__ = (
-        "_outboxes",
-        "channel",
-        "environment",
-        "number",
-        "outboxes",
-        "page",
-        "segments",
-        "streams",
-        "surroundings",
-    )
+    pid: int
+    idle: bool
+    memory: int | None
+    kept: int
 
-    def __init__(
-        self, number: int, channel: Channel, page: Page, outboxes: tuple[int, ...], streams: Streams
-    ) -> None:
-        self.number = number
-        self.channel = channel
-        self.page = page
-        self._outboxes = outboxes
-        self.outboxes = [anonymous.SharedMap(descriptor) for descriptor in outboxes]
-        self.environment: dict[str, str] | None = None
-        self.surroundings: Surroundings | None = None
-        self.streams = streams
-        self.segments: set[int] = set()
 
-    def close(self) -> None:
-        """Let go of everything that this process holds of the worker."""
-        self.channel.close()
-        self.page.close()
-        for box, descriptor in zip(self.outboxes, self._outboxes, strict=True):
-            box.close()
-            os.close(descriptor)
+class PoolInfo(NamedTuple):
+    """The processes that lightwork has started from this one.
 
-    def shrink(self) -> None:
-        """Have an idle worker give back what its outboxes hold beyond what is worth keeping."""
-        if any(os.fstat(descriptor).st_size > _KEPT_OUTBOX for descriptor in self._outboxes):
-            for box in self.outboxes:
-                box.close()
-            self.channel.post(Kind.SHRINK)
+    Attributes
+    ----------
+    zygote : int or None
+        The process number of the one that forks workers; None while there is none.
+    workers : tuple of WorkerInfo
+        The workers that live now.
+    """
+
+    zygote: int | None
+    workers: tuple[WorkerInfo, ...]
 
 
 class Pool:
@@ -118,6 +94,7 @@ class Pool:
         self._next = 0
         self._endings: dict[int, Ending] = {}
         self._pids: dict[int, int] = {}
+        self._living: dict[int, WorkerHandle] = {}
         self._streams: Streams = ()
 
     # --- lending ---
@@ -131,7 +108,8 @@ class Pool:
                 worker = self._idle.pop()
                 worker.channel.receive()
                 if worker.channel.ended:
-                    worker.close()
+                    self._endings.pop(worker.number, None)
+                    self._bury(worker)
                 else:
                     workers.append(worker)
             while len(workers) < count:
@@ -150,20 +128,41 @@ class Pool:
         """End workers at once, whatever they run, with the processes that they started."""
         with self._lock:
             control = self._control
+            mine = [worker for worker in workers if worker.control is control]
             if control is not None:
-                for worker in workers:
+                for worker in mine:
                     control.post(Kind.KILL, pack(worker.number))
-                for worker in workers:
+                for worker in mine:
                     self._wait_for_ending(worker.number)
                     self._endings.pop(worker.number, None)
-        for worker in workers:
-            worker.close()
+            for worker in workers:
+                self._bury(worker)
 
     def ending(self, worker: WorkerHandle) -> Ending | None:
-        """How a worker whose socket has closed ended; None if not even the zygote is there to tell."""
+        """How a worker whose socket has closed ended; None if not even its zygote is there to tell."""
         with self._lock:
+            self._living.pop(worker.number, None)
+            if worker.control is not self._control:
+                return None
             self._wait_for_ending(worker.number)
             return self._endings.pop(worker.number, None)
+
+    def _bury(self, worker: WorkerHandle) -> None:
+        self._living.pop(worker.number, None)
+        worker.close()
+
+    def info(self) -> PoolInfo:
+        """What there is now; see `pool_info`."""
+        with self._lock:
+            if self._control is not None:
+                self._read_reports()
+            idle = {worker.number for worker in self._idle}
+            workers = tuple(
+                WorkerInfo(pid, number in idle, _resident(pid), self._living[number].kept)
+                for number, pid in sorted(self._pids.items())
+                if number in self._living
+            )
+            return PoolInfo(self._zygote or None, workers)
 
     # --- the zygote ---
 
@@ -195,8 +194,9 @@ class Pool:
         order = (number, tuple(name for name in _PRELOADED if name in sys.modules))
         control.post(Kind.FORK, pack(order), (theirs.fileno(), page, *outboxes))
         theirs.close()
-        handle = WorkerHandle(number, Channel(ours), Page(page), outboxes, self._streams)
+        handle = WorkerHandle(number, control, Channel(ours), Page(page), outboxes, self._streams)
         os.close(page)
+        self._living[number] = handle
         return handle
 
     def _read_reports(self) -> None:
@@ -212,17 +212,23 @@ class Pool:
                 self._endings[number] = Ending(status, kilobytes * 1024, seconds)
 
     def _wait_for_ending(self, number: int) -> None:
+        if not self._await({number}, _PATIENCE):
+            raise WorkerStartError(
+                f"the zygote (process {self._zygote}) did not answer for {_PATIENCE:.0f} s; kill it to go on"
+            )
+
+    def _await(self, numbers: set[int], seconds: float) -> bool:
+        """Wait until the ends of these workers were told, or nobody is there to tell; False when it takes too long."""
         control = self._control
-        deadline = time.monotonic() + _PATIENCE
-        while control is not None and number not in self._endings and not control.ended:
+        deadline = time.monotonic() + seconds
+        while control is not None and not numbers <= self._endings.keys() and not control.ended:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise WorkerStartError(
-                    f"the zygote (process {self._zygote}) did not answer for {_PATIENCE:.0f} s"
-                )
+                return False
             control.flush()
             _wait(control, left)
             self._read_reports()
+        return True
 
     def start_failure(self) -> WorkerStartError | None:
         """Why there are no workers, if the zygote has ended by itself."""
@@ -242,6 +248,7 @@ class Pool:
         for worker in self._idle:
             worker.close()
         self._idle.clear()
+        self._living.clear()
         self._endings.clear()
         self._pids.clear()
         pid, self._zygote = self._zygote, 0
@@ -262,8 +269,8 @@ class Pool:
             idle, self._idle = self._idle, []
             for worker in idle:
                 worker.channel.post(Kind.STOP)
+            self._await({worker.number for worker in idle}, _FAREWELL)
             for worker in idle:
-                self._wait_for_ending(worker.number)
                 worker.close()
             self._control.post(Kind.STOP)
             self._forget_zygote()
@@ -276,18 +283,18 @@ class Pool:
             self._forget_zygote()
 
 
-def stream_files() -> Streams:
-    """Which files the descriptors 1 and 2 of this process are of; empty if one is closed."""
-    try:
-        return tuple((found.st_dev, found.st_ino) for found in map(os.fstat, (1, 2)))
-    except OSError:
-        return ()
-
-
 def _wait(control: Channel, seconds: float) -> None:
     watch = select.poll()
     watch.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.pending else 0))
     watch.poll(seconds * 1000)
+
+
+def _resident(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None  # it has just ended, or this system has no /proc
 
 
 def _status_text(status: int | None) -> str:
@@ -310,6 +317,21 @@ def lend_pool() -> Pool:
                 atexit.register(shutdown)
                 _pool = Pool()
     return _pool
+
+
+def pool_info() -> PoolInfo:
+    """The processes that lightwork has started from this one, and the memory that they keep.
+
+    Examples
+    --------
+    >>> from lightwork import Parallel, delayed
+    >>> Parallel(n_jobs=2)(delayed(abs)(i) for i in (-1, -2))
+    [1, 2]
+    >>> info = pool_info()
+    >>> len(info.workers), all(worker.idle for worker in info.workers)
+    (2, True)
+    """
+    return PoolInfo(None, ()) if _pool is None else _pool.info()
 
 
 def shutdown() -> None:

@@ -20,6 +20,7 @@ from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, TaskNotSent, Up
 from lightwork.workers import limits
 from lightwork.workers.framing import Kind
+from lightwork.workers.handle import WorkerHandle, stream_files
 from lightwork.workers.payload import (
     INSIDE,
     Definitions,
@@ -30,7 +31,7 @@ from lightwork.workers.payload import (
     pack,
     unpack,
 )
-from lightwork.workers.pool import Pool, WorkerHandle, lend_pool, stream_files
+from lightwork.workers.pool import Pool, lend_pool
 from lightwork.workers.relay import deliver, surroundings
 from lightwork.workers.segments import Segment, Segments, read_outbox
 

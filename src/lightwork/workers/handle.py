@@ -1,0 +1,98 @@
+"""A worker as its parent sees it: both ends of what they share, and what the worker was last told."""
+
+from __future__ import annotations
+
+import os
+
+from lightwork.workers import anonymous
+from lightwork.workers.channel import Channel
+from lightwork.workers.framing import Kind
+from lightwork.workers.page import Page
+from lightwork.workers.relay import Surroundings
+
+__all__ = ["Streams", "WorkerHandle", "stream_files"]
+
+# The outboxes of a worker keep this much memory for the next results; more is given back when a call ends.
+_KEPT = 128 << 20
+
+Streams = tuple[tuple[int, int], ...]
+"""Device and inode of the files behind the descriptors 1 and 2."""
+
+
+def stream_files() -> Streams:
+    """Which files the descriptors 1 and 2 of this process are of; empty if one is closed."""
+    try:
+        return tuple((found.st_dev, found.st_ino) for found in map(os.fstat, (1, 2)))
+    except OSError:
+        return ()
+
+
+class WorkerHandle:
+    """A worker as its parent sees it.
+
+    Attributes
+    ----------
+    number : int
+        Its number in the pool, never given twice.
+    control : Channel
+        The zygote that forked it, and that alone can kill it or tell of its end.
+    environment, surroundings : dict or None
+        The environment variables, warning filters and logging levels that it was last told.
+    streams : tuple
+        Which files its descriptors 1 and 2 are of.
+    segments : set of int
+        The segments of the call that it holds.
+    """
+
+    __slots__ = (
+        "_outboxes",
+        "channel",
+        "control",
+        "environment",
+        "number",
+        "outboxes",
+        "page",
+        "segments",
+        "streams",
+        "surroundings",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        control: Channel,
+        channel: Channel,
+        page: Page,
+        outboxes: tuple[int, ...],
+        streams: Streams,
+    ) -> None:
+        self.number = number
+        self.control = control
+        self.channel = channel
+        self.page = page
+        self._outboxes = outboxes
+        self.outboxes = [anonymous.SharedMap(descriptor) for descriptor in outboxes]
+        self.environment: dict[str, str] | None = None
+        self.surroundings: Surroundings | None = None
+        self.streams = streams
+        self.segments: set[int] = set()
+
+    def close(self) -> None:
+        """Let go of everything that this process holds of the worker."""
+        self.channel.close()
+        self.page.close()
+        for box, descriptor in zip(self.outboxes, self._outboxes, strict=True):
+            box.close()
+            os.close(descriptor)
+
+    @property
+    def kept(self) -> int:
+        """The bytes that its outboxes hold."""
+        return sum(os.fstat(descriptor).st_size for descriptor in self._outboxes)
+
+    def shrink(self) -> None:
+        """Have an idle worker give back what its outboxes hold if it is more than is worth keeping."""
+        if self.kept > _KEPT:
+            for box in self.outboxes:
+                box.close()
+            self.channel.post(Kind.SHRINK)
