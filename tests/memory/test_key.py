@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.memory import key
-from lightwork.memory.key import Identity, Omitted, binder, identify, unwrap
+from lightwork.memory.binding import Omitted, binder
+from lightwork.memory.key import Identity, identify, unwrap
 
 
 def values(func, *args, ignore=(), **kwargs):

@@ -1,50 +1,30 @@
-"""The key of a call: which function, which code, which arguments. Values in, values out.
+"""Which function a call is of, and what it is called with: values in, values out.
 
-Two calls share an entry exactly when they are calls of one function (`Identity`), by the same code (its
-fingerprint, made in `hashing`), with equal arguments. This module settles what "the arguments" are:
+`unwrap` looks through partials, bound methods and callable objects, to the function that runs and what they
+put before its arguments: ``partial(f, 1)(2)`` is a call of ``f`` with ``(1, 2)``, and has its key. `identify` names the
+function's place in the program; two scripts have two ``__main__``. How arguments are made one is in
+`binding`, how all becomes a path in `keymaker`.
 
-1. `unwrap` looks through partials, bound methods and callable objects, to the function that runs and what
-   they put before its arguments: ``partial(f, 1)(2)`` has the key of ``f(1, 2)``.
-2. `Binder` turns every spelling of a call (by position, by keyword, by default) into one tuple of values, in
-   the order of the signature, without what is ignored. It is compiled from the signature: a function with
-   the same parameters that returns them. So Python itself binds, in 0.3 µs.
-3. A wrapper that only passes on (``*args, **kwargs``) takes the signature of what it wraps. Defaults are
-   filled in only where its code shows that it adds none of its own; otherwise a left-out argument is a
-   value of its own.
-
-Nothing here touches a file, the clock or the state of the process.
+Nothing here touches a file, the clock or the state of the process, and nothing slow is imported: decorators run
+when a program starts.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from inspect import Parameter
+from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Final
+from typing import Final, NamedTuple
 
-from lightwork.errors import OptionError, OptionTypeError
-
-__all__ = ["Binder", "Callee", "Identity", "binder", "check_ignore", "identify", "unwrap"]
+__all__ = ["Callee", "Identity", "Values", "identify", "unwrap"]
 
 Values = tuple[object, ...]
-Bind = Callable[..., Values]
 
 LABEL_BYTES: Final = 80
+_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.")
 
 
-class Omitted:
-    """Stands, as a class, for an argument left to a default we do not know; marks calls left as spelled."""
-
-
-# --- which function -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """A function's place in the program: its module (for ``__main__`` also the script) and qualified name."""
 
     module: str
@@ -59,7 +39,7 @@ class Identity:
         """
         module = self.module.rpartition("/")[2].removesuffix(".py")
         plain = f"{module}.{self.name}"
-        label = re.sub(r"[^A-Za-z0-9_.]+", "", plain.replace(".<locals>", ""))
+        label = "".join(filter(_PLAIN.__contains__, plain.replace(".<locals>", "")))
         if label == f"{self.module}.{self.name}" and len(label) <= LABEL_BYTES:
             return label
         from xxhash import xxh3_64_hexdigest
@@ -84,8 +64,7 @@ def identify(function: Callable[..., object], script: str | None) -> Identity:
     return Identity(module, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Callee:
+class Callee(NamedTuple):
     """The function that runs when a callable is called, and the arguments that the callable puts before."""
 
     function: Callable[..., object]
@@ -124,176 +103,8 @@ def unwrap(func: Callable[..., object]) -> Callee:
         return unwrap(func.__func__).bound_to(func.__self__)
     if isinstance(func, FunctionType | BuiltinFunctionType | type):
         return Callee(func)
-    call = inspect.getattr_static(type(func), "__call__", None)
-    if isinstance(call, FunctionType):
-        return Callee(call, (func,))
+    for kind in type(func).__mro__:
+        call = vars(kind).get("__call__")
+        if call is not None:
+            return Callee(call, (func,)) if isinstance(call, FunctionType) else Callee(func)
     return Callee(func)
-
-
-# --- which arguments ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Binder:
-    """Turns the arguments of a call into the one tuple of values that stands for all its spellings.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The parameters whose values the tuple holds, in the signature's order; ``*args`` and ``**kwargs``
-        with their stars.
-    """
-
-    names: tuple[str, ...]
-    _bind: Bind
-
-    def __call__(self, args: Values, kwargs: Mapping[str, object]) -> Values:
-        """The values of a call; one that Python would refuse is taken as it is spelled.
-
-        Such a call will fail when it is made, with Python's own words, unless a wrapper knows
-        what to do with it.
-        """
-        try:
-            return self._bind(*args, **kwargs)
-        except TypeError:
-            return _as_spelled(*args, **kwargs)
-
-    def named(self, values: Values) -> dict[str, object]:
-        """Parameter names with the values of a call, to be shown."""
-        if len(values) == 3 and values[0] is Omitted:
-            return {"*args": values[1], "**kwargs": values[2]}
-        return dict(zip(self.names, values, strict=True))
-
-
-def binder(function: Callable[..., object], ignore: Iterable[str] = ()) -> Binder:
-    """Compile the binder of a function; `ignore` names parameters that make no difference.
-
-    Raises
-    ------
-    OptionError
-        A name in `ignore` is not one of the parameters.
-    """
-    ignored = check_ignore(function, ignore) if ignore else frozenset()
-    found = _signature(function)
-    if found is None:
-        return Binder(("*args", "**kwargs"), _as_spelled)
-    parameters, filled = found
-    kept = [p for p in parameters if p.name not in ignored]
-    names = tuple(_STARS.get(p.kind, "") + p.name for p in kept)
-    return Binder(names, _compile(parameters, kept, filled))
-
-
-def check_ignore(function: Callable[..., object], ignore: Iterable[str]) -> frozenset[str]:
-    """The names of the parameters to ignore; ``*`` and ``**`` stand for those that take the rest."""
-    if isinstance(ignore, str):
-        raise OptionTypeError(f"ignore={ignore!r}: give a list of names, such as ignore=[{ignore!r}]")
-    found = _signature(function)
-    parameters = found[0] if found else []
-    known = {p.name: p.name for p in parameters}
-    known |= {_STARS[p.kind]: p.name for p in parameters if p.kind in _STARS}
-    names = list(ignore)
-    for name in names:
-        if name not in known:
-            shown = getattr(function, "__qualname__", function)
-            listed = ", ".join(known) or "none that are known"
-            raise OptionError(f"ignore={names!r}: {shown} has no parameter {name!r}; it has {listed}")
-    return frozenset(known[name] for name in names)
-
-
-_STARS: Final[dict[inspect._ParameterKind, str]] = {
-    Parameter.VAR_POSITIONAL: "*",
-    Parameter.VAR_KEYWORD: "**",
-}
-
-
-def _as_spelled(*args: object, **kwargs: object) -> Values:
-    return (Omitted, args, kwargs)
-
-
-def _compile(parameters: list[Parameter], kept: list[Parameter], filled: bool) -> Bind:
-    """A function with these parameters that returns the values of those that are kept.
-
-    Defaults are looked up among its globals, which its body does not use: no parameter's name can hide one.
-    """
-    defaults: dict[str, object] = {}
-    spelled: list[str] = []
-    last = None
-    for number, parameter in enumerate(parameters):
-        kind, name = parameter.kind, parameter.name
-        if last is Parameter.POSITIONAL_ONLY and kind is not last:
-            spelled.append("/")
-        if kind is Parameter.KEYWORD_ONLY and last not in (kind, Parameter.VAR_POSITIONAL):
-            spelled.append("*")
-        last = kind
-        if parameter.default is Parameter.empty:
-            spelled.append(_STARS.get(kind, "") + name)
-        else:
-            default = parameter.default if filled else (Omitted, parameter.default)
-            defaults[f"_{number}"] = default
-            spelled.append(f"{name}=_{number}")
-    if last is Parameter.POSITIONAL_ONLY:
-        spelled.append("/")
-    returned = "".join(f"{p.name}, " for p in kept)
-    exec(f"def bind({', '.join(spelled)}): return ({returned})", defaults)
-    bind: Bind = defaults["bind"]  # type: ignore[assignment]  # made by the line above
-    return bind
-
-
-# --- signatures, with caution ---------------------------------------------------------------------
-
-
-def _signature(function: Callable[..., object]) -> tuple[list[Parameter], bool] | None:
-    """The parameters that a function takes, and whether their defaults hold; None where Python cannot tell.
-
-    `functools.wraps` makes a wrapper look like what it wraps. It is one only if it hands its arguments on, so
-    a wrapper that names parameters is taken by its own signature.
-    """
-    wrapped = getattr(function, "__wrapped__", None)
-    if not callable(wrapped):
-        return _own_signature(function)
-    if isinstance(function, functools._lru_cache_wrapper):
-        return _signature(wrapped)
-    own = _own_signature(function)
-    if own is None:
-        return None
-    if [p.kind for p in own[0]] != [Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD]:
-        return own
-    inner = _signature(wrapped)
-    if inner is None:
-        return own
-    return inner[0], inner[1] and _passes_keywords_on(function)
-
-
-def _own_signature(function: Callable[..., object]) -> tuple[list[Parameter], bool] | None:
-    try:
-        found = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return None
-    stated = getattr(function, "__signature__", None) is not None
-    parameters = list(found.parameters.values())
-    if any(not p.name.isidentifier() for p in parameters):
-        return None
-    return parameters, not stated
-
-
-def _passes_keywords_on(function: Callable[..., object]) -> bool:
-    """Whether a function uses its ``**kwargs`` in calls ``g(..., **kwargs)`` with no other keyword, only.
-
-    Then it cannot put a default of its own in the place of the wrapped function's. The compiler writes such a
-    call as BUILD_MAP 0, a load of kwargs, DICT_MERGE; any other sequence makes us the more careful.
-    """
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return False
-    import dis
-
-    keywords = code.co_varnames[code.co_argcount + code.co_kwonlyargcount + 1]
-    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
-    for before, step, after in zip([None, *steps], steps, [*steps[1:], None], strict=False):
-        names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-        if keywords not in names or step.opname == "LOAD_GLOBAL":
-            continue
-        starts = before is not None and before.opname == "BUILD_MAP" and before.arg == 0
-        if not (starts and after is not None and after.opname == "DICT_MERGE"):
-            return False
-    return True

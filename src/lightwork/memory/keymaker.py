@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from lightwork.memory.classes import classes_in
-from lightwork.memory.key import Identity, Values, binder
+from lightwork.memory.key import Identity, Values
 from lightwork.observe.messages import shorten
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ class KeyMaker:
 
     __slots__ = (
         "_bind",
+        "_classes_in",
         "_digest",
         "_fingerprint",
         "_hexdigest",
@@ -82,7 +82,7 @@ class KeyMaker:
             said = self._digest(values)
         except TypeError as error:
             self._refuse(values, error)
-        classes = classes_in(values)
+        classes = self._classes_in(values)
         # Digests of 16 bytes, of which only the last, the classes, vary in number: none can run into the next.
         parts = self._prefix + code.digest + said
         if classes:
@@ -107,8 +107,11 @@ class KeyMaker:
         from xxhash import xxh3_128_hexdigest
 
         from lightwork.hashing import digest, fingerprint
+        from lightwork.memory.binding import binder
+        from lightwork.memory.classes import classes_in
 
         # Held here, because an import in `__call__` would cost each call 0.6 µs.
+        self._classes_in = classes_in
         self._digest, self._fingerprint, self._hexdigest = digest, fingerprint, xxh3_128_hexdigest
         self._bind = binder(self.function, self.ignore)
         self._prefix = digest((self.identity.module, self.identity.name, self._bind.names))

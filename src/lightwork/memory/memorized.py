@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from lightwork.errors import CacheWarning, MappingWarning
 from lightwork.memory import entry
-from lightwork.memory.classes import classes_in
 from lightwork.memory.entry import ABSENT
 from lightwork.memory.function import CachedFunc
-from lightwork.memory.key import Identity, Values, check_ignore, identify, unwrap
+from lightwork.memory.key import Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
 from lightwork.memory.notices import warn
 from lightwork.observe.messages import call_text, memory_line, say
@@ -84,6 +83,8 @@ class MemorizedFunc(CachedFunc[P, R]):
         super().__init__(func)
         self._callee = unwrap(func)
         if ignore:
+            from lightwork.memory.binding import check_ignore
+
             check_ignore(self._callee.function, ignore)
         self.ignore = tuple(ignore)
         self.verbose = verbose
@@ -229,6 +230,7 @@ class MemorizedFunc(CachedFunc[P, R]):
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call whose path another process made."""
         from lightwork.hashing import fingerprint
+        from lightwork.memory.classes import classes_in
 
         args, kwargs = self._callee.arguments(args, kwargs)
         values = self._keys.bind(args, kwargs)
