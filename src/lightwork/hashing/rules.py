@@ -35,6 +35,7 @@ from lightwork.hashing.walk import (
     count,
     flat,
     install_fallback,
+    is_inline,
     name_of,
     refuse,
 )
@@ -316,8 +317,13 @@ def _gaps(dtype: Any) -> bool:
     return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_gaps, fields))
 
 
+@functools.lru_cache(256)
+def _dtype_text(dtype: Any) -> str:
+    return repr(dtype_parts(dtype))
+
+
 def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
-    """Take an array apart: dtype, shape, memory order, data."""
+    """Take an array apart: dtype, memory order, data, shape."""
     from lightwork.hashing.buffers import digest_array
 
     dtype = array.dtype
@@ -329,7 +335,7 @@ def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
         data = tuple([_field(array[name], walk) for name in dtype.names])
     else:
         data = digest_array(array, walk.algo)
-    return (dtype_parts(dtype), array.shape, order, data)
+    return (_dtype_text(dtype), order, data, *array.shape)
 
 
 def _field(array: Any, walk: Walk) -> tuple[Any, ...]:
@@ -338,7 +344,7 @@ def _field(array: Any, walk: Walk) -> tuple[Any, ...]:
     return array_parts(array.view(np.ndarray), walk)
 
 
-_ARRAY_LABELS = ("", "", "", ".flat")
+_ARRAY_LABELS = ("", "", ".flat")
 
 
 def _ndarray(value: Any, walk: Walk) -> Taken:
@@ -385,7 +391,7 @@ def _masked(value: Any, walk: Walk) -> Taken:
         fill = None  # asking for it stores it
     if value.dtype.names is not None:
         fields = tuple([value[field].view(np.ma.MaskedArray) for field in value.dtype.names])
-        return Taken(name, (dtype_parts(value.dtype), fields, fill, hard))
+        return Taken(name, (_dtype_text(value.dtype), fields, fill, hard))
     data, mask = value.data.view(np.ndarray), np.ma.getmask(value)
     if mask is np.ma.nomask or not mask.any():
         return Taken(name, (data, None, fill, hard))
@@ -403,7 +409,7 @@ def _scalar(value: Any, walk: Walk) -> Taken:
 
 
 def _dtype(value: Any, walk: Walk) -> Taken:
-    return Taken("numpy.dtype", dtype_parts(value))
+    return Taken("numpy.dtype", (_dtype_text(value),))
 
 
 def _ufunc(value: Any, walk: Walk) -> Taken:
@@ -516,11 +522,11 @@ def objects(value: Any, walk: Walk) -> Steps:
     data = flat(parts)
     if data is not None:
         out.add(data)
-        return out.term()
-    for place, part in enumerate(parts):
-        walk.label = labels[place] if place < len(labels) else ""
-        out.add((yield part))
-    return out.term()
+    else:
+        for place, part in enumerate(parts):
+            walk.label = labels[place] if place < len(labels) else ""
+            out.add((yield part))
+    return out.term(is_inline(parts, tuple))
 
 
 install_fallback(steps_for)

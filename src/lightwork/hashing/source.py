@@ -116,7 +116,7 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
         out.add(_text(f"{code.co_qualname} {library_name(module, code.co_filename)}"))
         if value.__closure__:
             yield from _closure(value, out, walk)
-        return out.digest_term()
+        return out.term()
     name = f"{value.__module__}.{value.__qualname__}"
     definition = definition_of(code, value.__globals__)
     walk.trace.codes[id(code)] = (name, definition.token, code)
@@ -129,7 +129,7 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
     out.add((yield value.__kwdefaults__))
     yield from _closure(value, out, walk)
     yield from _names(value, definition.names, out, walk)
-    return out.digest_term()
+    return out.term()
 
 
 def _text(text: str) -> bytes:
@@ -364,7 +364,7 @@ def _traced_class(value: type, walk: Walk) -> Steps:
             out.add((yield content))
         else:
             out.add(_data_term(content, f"{value.__qualname__}.{key}", walk))
-    return out.digest_term()
+    return out.term()
 
 
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
@@ -440,7 +440,7 @@ class Record:
                 return False
             if missing and not missing.isdisjoint(space):
                 return False
-        if not all(map(is_, [each.__code__ for each in self.functions], self.codes)):
+        if tuple([each.__code__ for each in self.functions]) != self.codes:
             return False
         for each, inside in self.closures:
             if not all(map(is_, _inside(each), inside)):

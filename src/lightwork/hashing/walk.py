@@ -2,15 +2,15 @@
 
 The law: the bytes depend on the value and its types alone; never on the route taken, on which objects are
 shared, interned or already seen, nor on the order inside dicts and sets. Each value has an *encoding*: a tag,
-lengths, and the *terms* of its parts. The term of a part is its encoding where that is short (`INLINE`), else
-``#`` and the digest of its encoding; so each shared container is walked once however often it is used. No term
-is the beginning of another, so no two values share a run of bytes.
+the number of its parts, and the *terms* of its parts. The term of a part is its encoding where that is a few atoms
+(at most `INLINE`), else ``#`` and the digest of its encoding; so each shared container is walked once however often
+it is used. No term is the beginning of another, so no two values share a run of bytes.
 
 Atoms are encoded as `marshal` version 2 writes them, which is the same on every Python, and so are tuples and
-lists of atoms: one call in C does many. That is safe only for the exact types in `ATOMS` (marshal writes arrays and
-NumPy scalars as their bytes), only without NaN (its payload would show), and only in slices whose size is bounded:
-`flat` holds these guards, and nothing else in the house may call marshal. Tags of our own are letters that marshal
-does not use.
+lists of atoms: one call in C does thousands. That is safe only for the exact types in `ATOMS` (marshal writes arrays
+and NumPy scalars as their bytes), only without NaN (its payload would show), and only in slices whose size is bounded:
+`is_plain` holds these guards, and nothing else in the house may call marshal on what it did not pass. Tags of our own
+are letters that marshal does not use.
 
 The walk keeps its own stack (`Walk.term`), so nesting has no limit. Objects that are not containers are taken
 apart by `rules`. Cycles: an object that is met again while its own encoding is being made is written as its
@@ -21,12 +21,15 @@ connected components). Inside a cycle, then, which objects are shared is part of
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import chain
 from marshal import dumps
+from operator import itemgetter
 from sys import getsizeof
 from types import EllipsisType, NoneType
-from typing import Any
+from typing import Any, NamedTuple
+
+from xxhash import xxh3_128_intdigest as intdigest
 
 from lightwork.hashing.buffers import XXH3_128, Algorithm, digest_bytes, digest_text
 
@@ -34,13 +37,16 @@ ATOMS = frozenset({NoneType, bool, int, float, complex, str, bytes, EllipsisType
 LONG = (
     1024  # characters or bytes: a longer atom enters its container as a digest, so sharing it costs nothing
 )
-INLINE = 128  # bytes: a longer encoding enters its container as a digest. Chosen by measuring nested dicts.
-SMALL = 32  # elements: up to here a container is encoded without being remembered
-SLICE = 1024  # elements handed to marshal at once: bounds the memory to SLICE * LONG
+INLINE = 16  # parts: a container of at most so many parts, all atoms, enters its own container as it is
+SMALL = 32  # elements: up to here marshal is called first and asked about the length afterwards
+SLICE = (
+    1024  # elements handed to marshal at once: bounds the memory to SLICE * INLINE * LONG at the very worst
+)
 
 NAN = dumps(float("nan"), 2)
 _ONLY_STR = frozenset({str})
-_PAIR = dumps((0, 0), 2)[:5]
+_NO_LENGTH = frozenset({NoneType, bool, float, EllipsisType})
+_BOUND = 1 << 4096  # ints below are short
 _pack = struct.Struct("<I").pack
 _pack_long = struct.Struct("<Q").pack
 _TANGLED = 10_000  # objects walked again for an order inside cycles of sets before we give up; by guess
@@ -51,6 +57,7 @@ VALUE = object()
 
 Term = bytes
 Steps = Generator[Any, Term, Term]
+Body = Generator[Any, Term, None]
 StepsOf = Callable[[Any, "Walk"], Steps]
 
 
@@ -83,26 +90,21 @@ def _without_payload(number: float) -> bytes:
     return (NAN if number != number else dumps(number, 2))[1:]
 
 
-def flat(items: list[Any] | tuple[Any, ...]) -> bytes | None:
-    """Return the terms of a few thousand atoms at C speed, or None where that would be wrong."""
-    kinds = set(map(type, items))
-    if not kinds <= ATOMS:
-        return None
-    if len(items) <= SMALL:
-        data = dumps(items, 2)
-        if len(data) > LONG:
-            return None
-    elif kinds == _ONLY_STR:
-        if max(map(len, items)) > LONG:
-            return None
-        data = dumps(items, 2)
-    else:
-        if kinds != {float} and max(map(getsizeof, items)) > LONG:
-            return None
-        data = dumps(items, 2)
-    if float in kinds and _holds_nan(items, kinds):
-        return None
-    return None if complex in kinds else data[5:]
+def is_plain(items: Any, kinds: set[type]) -> bool:
+    """Whether marshal writes these atoms, of these exact types, as they should be written."""
+    if not kinds <= ATOMS or complex in kinds:
+        return False
+    if not kinds <= _NO_LENGTH and not _are_short(items, kinds):
+        return False
+    return float not in kinds or not _holds_nan(items, kinds)
+
+
+def _are_short(items: Any, kinds: set[type]) -> bool:
+    if len(kinds) > 1:
+        return bool(max(map(getsizeof, items)) <= LONG)
+    if int in kinds:
+        return bool(min(items) > -_BOUND and max(items) < _BOUND)
+    return bool(max(map(len, items)) <= LONG)
 
 
 def _holds_nan(items: Iterable[Any], kinds: set[type]) -> bool:
@@ -112,19 +114,62 @@ def _holds_nan(items: Iterable[Any], kinds: set[type]) -> bool:
     return any(item != item for item in items)
 
 
-def flat_pairs(pairs: list[tuple[Any, Any]]) -> bytes | None:
-    """Do as `flat` does, for the items of a dict."""
-    if flat(list(chain.from_iterable(pairs))) is None:
-        return None
-    return dumps(pairs, 2)[5:]
+def flat(items: list[Any] | tuple[Any, ...]) -> bytes | None:
+    """Return the terms of atoms, or of small tuples and lists of atoms, at C speed; None where that is wrong."""
+    kinds = set(map(type, items))
+    if kinds <= ATOMS:
+        if len(items) <= SMALL:
+            data = dumps(items, 2)
+            if len(data) > LONG or complex in kinds or (float in kinds and _holds_nan(items, kinds)):
+                return None
+            return data[5:]
+        return dumps(items, 2)[5:] if is_plain(items, kinds) else None
+    if kinds <= _ROWS and max(map(len, items)) <= INLINE and _are_plain_rows(items):
+        return dumps(items, 2)[5:]
+    return None
+
+
+_ROWS = frozenset({tuple, list})
+
+
+def _are_plain_rows(rows: Any) -> bool:
+    """Whether all elements of all rows are plain: column by column, since columns tend to be of one type."""
+    try:
+        columns: Iterable[Any] = zip(*rows, strict=True)
+        return all(is_plain(column, set(map(type, column))) for column in columns)
+    except ValueError:
+        parts = list(chain.from_iterable(rows))
+        return is_plain(parts, set(map(type, parts)))
 
 
 # --- small containers, at once --------------------------------------------------------------------
 
 
-def close(encoding: bytes, algo: Algorithm) -> Term:
-    """Make the term of a finished encoding."""
-    return encoding if len(encoding) <= INLINE else b"#" + algo.once(encoding)
+class _Order(NamedTuple):
+    """What dicts with certain keys, all texts, have in common."""
+
+    head: bytes  # their encoding up to the values
+    values: Callable[[Any], tuple[Any, ...]]
+    keys: tuple[str, ...]
+
+
+_orders: dict[tuple[Any, ...], _Order] = {}
+
+
+def _order_of(keys: tuple[Any, ...]) -> _Order | None:
+    """Note the canonical order of a dict's keys; None for keys that are not short texts."""
+    if not keys or not _ONLY_STR.issuperset(map(type, keys)) or max(map(len, keys)) > LONG:
+        return None
+    ordered = tuple(sorted(keys))
+    head = b"{" + _pack(2 * len(keys)) + dumps(ordered, 2)[5:]
+    values: Callable[[Any], tuple[Any, ...]] = itemgetter(*ordered)
+    if len(ordered) == 1:
+        only = ordered[0]
+        values = lambda each: (each[only],)  # noqa: E731 - itemgetter gives a lone value as it is
+    if len(_orders) > 1000:
+        _orders.clear()
+    made = _orders[keys] = _Order(head, values, ordered)
+    return made
 
 
 def quick(value: Any, algo: Algorithm, depth: int = 2) -> bytes | None:
@@ -147,7 +192,7 @@ def quick(value: Any, algo: Algorithm, depth: int = 2) -> bytes | None:
         ):
             return data
         return None
-    if not depth:
+    if not depth or kinds == _ONLY_DICT:
         return None
     parts = [b"(" + _pack(len(value)) if kind is tuple else b"[" + _pack(len(value))]
     for item in value:
@@ -158,27 +203,36 @@ def quick(value: Any, algo: Algorithm, depth: int = 2) -> bytes | None:
     return b"".join(parts)
 
 
+_ONLY_DICT = frozenset({dict})
+
+
 def _quick_dict(value: dict[Any, Any], algo: Algorithm, depth: int) -> bytes | None:
-    if len(value) > SMALL or not _ONLY_STR.issuperset(map(type, value)):
+    if len(value) > SMALL:
         return None
-    kinds = set(map(type, value.values()))
+    keys = tuple(value)
+    order = _orders.get(keys) or _order_of(keys)
+    if order is None:
+        return b"{\0\0\0\0" if not keys else None
+    values = order.values(value)
+    # The keys' types too: a subclass of str may be equal to a key that was seen before.
+    kinds = set(map(type, keys + values))
     if kinds <= ATOMS:
-        data = dumps(sorted(value.items()), 2)
+        data = dumps(values, 2)
         if (
             len(data) <= LONG
             and complex not in kinds
-            and (float not in kinds or not _holds_nan(value.values(), kinds))
+            and (float not in kinds or not _holds_nan(values, kinds))
         ):
-            return b"{" + data[1:]
+            return order.head + data[5:]
         return None
-    if not depth:
+    if not depth or not _ONLY_STR.issuperset(map(type, keys)) or set(map(type, values)) == _ONLY_DICT:
         return None
-    parts = [b"{" + _pack(len(value))]
-    for key in sorted(value):
-        term = _quick_term(value[key], algo, depth)
-        if term is None or len(key) > LONG:
+    parts = [order.head]
+    for item in values:
+        term = _quick_term(item, algo, depth)
+        if term is None:
             return None
-        parts += (_PAIR, dumps(key, 2), term)
+        parts.append(term)
     return b"".join(parts)
 
 
@@ -187,7 +241,20 @@ def _quick_term(item: Any, algo: Algorithm, depth: int) -> Term | None:
     if kind in ATOMS:
         return atom(item, kind, algo)
     encoding = quick(item, algo, depth - 1)
-    return None if encoding is None else close(encoding, algo)
+    if encoding is None:
+        return None
+    return encoding if is_inline(item, kind) else b"#" + algo.once(encoding)
+
+
+def is_inline(value: Any, kind: type) -> bool:
+    """Whether a container's term is its whole encoding."""
+    if kind is dict:
+        return (
+            len(value) <= INLINE // 2
+            and ATOMS.issuperset(map(type, value))
+            and ATOMS.issuperset(map(type, value.values()))
+        )
+    return len(value) <= INLINE and ATOMS.issuperset(map(type, value))
 
 
 # --- the walk -------------------------------------------------------------------------------------
@@ -215,18 +282,13 @@ class Encoding:
             self._parts.clear()
             self._size = 0
 
-    def term(self) -> Term:
+    def term(self, inline: bool = False) -> Term:
         """End the encoding."""
-        if self._hasher is None and self._size <= INLINE:
+        if inline:
             return b"".join(self._parts)
-        return self.digest_term()
-
-    def digest_term(self) -> Term:
-        """End the encoding, and give a digest even where it is short."""
-        data = b"".join(self._parts)
         if self._hasher is None:
-            return b"#" + self._algo.once(data)
-        self._hasher.update(data)
+            return b"#" + self._algo.once(b"".join(self._parts))
+        self._hasher.update(b"".join(self._parts))
         return b"#" + bytes(self._hasher.digest())
 
 
@@ -332,7 +394,9 @@ class Walk:
             return known[0]
         if kind is dict or kind is tuple or kind is list:
             encoding = quick(value, self.algo, 0)
-            return None if encoding is None else close(encoding, self.algo)
+            if encoding is not None:
+                small = len(value) <= (INLINE // 2 if kind is dict else INLINE)
+                return encoding if small else b"#" + self.algo.once(encoding)
         return None
 
     def _long(self, value: Any, kind: type) -> Term:
@@ -426,124 +490,145 @@ def name_of(kind: type) -> str:
 # --- containers -----------------------------------------------------------------------------------
 
 
+def _body(out: Encoding, items: list[Any] | tuple[Any, ...], walk: Walk, labels: Sequence[Any]) -> Body:
+    """Write the terms of parts that have an order; slices of similar dicts in columns."""
+    for start in range(0, len(items), SLICE):
+        piece = items[start : start + SLICE]
+        data = flat(piece)
+        if data is not None:
+            out.add(data)
+            continue
+        if type(piece[0]) is dict and len(piece) > 1:
+            columns = _columns(piece)
+            if columns is not None:
+                head, cells = columns
+                out.add(b"R" + head)
+                for column in cells:
+                    yield from _terms(out, column, walk, labels[start : start + SLICE])
+                continue
+        yield from _terms(out, piece, walk, labels[start : start + SLICE])
+
+
+def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Sequence[Any]) -> Body:
+    data = flat(items)  # type: ignore[arg-type]  # a slice of a list or tuple is one
+    if data is not None:
+        out.add(data)
+        return
+    for label, item in zip(labels, items, strict=False):
+        walk.label = label
+        out.add((yield item))
+
+
+def _columns(dicts: Sequence[Any]) -> tuple[bytes, Iterable[tuple[Any, ...]]] | None:
+    """Turn dicts that all have the same few texts as keys into columns; None for others."""
+    size = len(dicts[0])
+    if set(map(type, dicts)) != _ONLY_DICT or not 0 < size <= INLINE or set(map(len, dicts)) != {size}:
+        return None
+    if set(map(type, chain.from_iterable(dicts))) != _ONLY_STR:
+        return None
+    keys = tuple(dicts[0])
+    order = _orders.get(keys) or _order_of(keys)
+    if order is None:
+        return None
+    try:
+        return order.head, zip(*map(order.values, dicts), strict=True)
+    except KeyError:
+        return None
+
+
+def _sequence(tag: bytes) -> StepsOf:
+    def steps(value: Any, walk: Walk) -> Steps:
+        out = Encoding(walk.algo, count(tag, len(value)))
+        yield from _body(out, value, walk, range(len(value)))
+        return out.term(is_inline(value, list))
+
+    return steps
+
+
 def _is_natural(kinds: set[type]) -> bool:
     """Whether keys or elements are put in their own order, not in that of their terms."""
     return len(kinds) == 1 and (str in kinds or int in kinds)
 
 
-def _sequence(tag: bytes) -> Callable[[Any, Walk], Steps]:
-    def steps(value: Any, walk: Walk) -> Steps:
-        out = Encoding(walk.algo, count(tag, len(value)))
-        for start in range(0, len(value), SLICE):
-            piece = value[start : start + SLICE]
-            data = flat(piece)
-            if data is not None:
-                out.add(data)
-                continue
-            for place, item in enumerate(piece, start):
-                walk.label = place
-                out.add((yield item))
-        return out.term()
-
-    return steps
-
-
 def _mapping(value: dict[Any, Any], walk: Walk) -> Steps:
-    out = Encoding(walk.algo, count(b"{", len(value)))
-    kinds = set(map(type, value))
-    if _is_natural(kinds):
-        yield from _add_pairs(out, sorted(value.items()), walk)
+    out = Encoding(walk.algo, count(b"{", 2 * len(value)))
+    if _is_natural(set(map(type, value))):
+        keys = sorted(value)
+        yield from _body(out, keys, walk, keys)
+        yield from _body(out, list(map(value.__getitem__, keys)), walk, keys)
+        return out.term(is_inline(value, dict))
+    mixed = _mixed_items(value, walk.algo)
+    if mixed is not None:
+        out.add(mixed)
         return out.term()
-    mark = walk.mark()
-    terms: list[bytes] | None = None
-    if kinds == {tuple}:
-        terms = _flat_keys(value)
-    if terms is None:
-        terms = []
-        for key in value:
-            walk.label = KEY
-            terms.append((yield key))
-            walk.rewind(mark)
+    terms = yield from _isolated(value, walk)
     by_term = dict(zip(terms, value.values(), strict=True))
     if len(by_term) == len(terms):
-        yield from _add_values(out, by_term, walk)
+        order = sorted(by_term)
+        out.add(b"".join(order))
+        yield from _body(out, list(map(by_term.__getitem__, order)), walk, [VALUE] * len(order))
     else:
         yield from _add_ambiguous(out, terms, value, walk)
-    return out.term()
+    return out.term(is_inline(value, dict))
 
 
-def _flat_keys(value: dict[Any, Any]) -> list[bytes] | None:
-    """Return the terms of keys that are all short tuples of atoms."""
-    parts = list(chain.from_iterable(value))
-    for start in range(0, len(parts), SLICE):
-        if flat(parts[start : start + SLICE]) is None:
-            return None
-    terms = [dumps(key, 2) for key in value]
-    return terms if max(map(len, terms)) <= INLINE else None
-
-
-def _add_pairs(out: Encoding, pairs: list[tuple[Any, Any]], walk: Walk) -> Generator[Any, Term, None]:
-    for start in range(0, len(pairs), SLICE):
-        piece = pairs[start : start + SLICE]
-        data = flat_pairs(piece)
-        if data is not None:
-            out.add(data)
-            continue
-        for key, item in piece:
-            out.add(_PAIR + (yield key))
-            walk.label = key
-            out.add((yield item))
-
-
-def _add_values(out: Encoding, by_term: dict[bytes, Any], walk: Walk) -> Generator[Any, Term, None]:
-    order = sorted(by_term)
-    for start in range(0, len(order), SLICE):
-        terms = order[start : start + SLICE]
-        items = [by_term[term] for term in terms]
-        if flat(items) is not None:
-            out.add(
-                b"".join([_PAIR + term + dumps(item, 2) for term, item in zip(terms, items, strict=True)])
-            )
-            continue
-        for term, item in zip(terms, items, strict=True):
-            walk.label = VALUE
-            out.add(_PAIR + term + (yield item))
-
-
-def _add_ambiguous(
-    out: Encoding, terms: list[bytes], value: dict[Any, Any], walk: Walk
-) -> Generator[Any, Term, None]:
-    """Order by key and value: some keys have the same value though they are not equal (two NaN, say)."""
+def _isolated(value: Iterable[Any], walk: Walk) -> Generator[Any, Term, list[Term]]:
+    """Return the terms of parts that have no order: none may depend on what the others taught about cycles."""
     mark = walk.mark()
-    pairs = []
-    for term, item in zip(terms, value.values(), strict=True):
-        walk.label = VALUE
-        pairs.append(_PAIR + term + (yield item))
+    terms = []
+    for item in value:
+        walk.label = KEY
+        terms.append((yield item))
         walk.rewind(mark)
-    for pair in sorted(pairs):
-        out.add(pair)
+    return terms
 
 
-def _unordered(tag: bytes) -> Callable[[Any, Walk], Steps]:
+def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
+    """Mix tuples of atoms that have no order: the items of a dict with tuples as keys, or the elements of a set.
+
+    Each is hashed by itself and the digests are added up, as in a multiset hash (Clarke and others, 2003): a third of
+    the time that sorting takes. Only for the fast hash, which promises nothing against an adversary anyway.
+    """
+    if algo is not XXH3_128 or set(map(type, items)) != _ONLY_TUPLE or len(items) <= INLINE:
+        return None
+    keys: Any = list(items)
+    for start in range(0, len(keys), SLICE):
+        piece = keys[start : start + SLICE]
+        if max(map(len, piece)) > INLINE or not _are_plain_rows(piece):
+            return None
+    if isinstance(items, dict):
+        values = list(items.values())
+        for start in range(0, len(values), SLICE):
+            piece = values[start : start + SLICE]
+            if not is_plain(piece, set(map(type, piece))):
+                return None
+        keys = items.items()
+    total = sum([intdigest(dumps(each, 2)) for each in keys])
+    return b"M" + (total & _MASK).to_bytes(16, "little")
+
+
+_ONLY_TUPLE = frozenset({tuple})
+_MASK = (1 << 128) - 1
+
+
+def _add_ambiguous(out: Encoding, terms: list[bytes], value: dict[Any, Any], walk: Walk) -> Body:
+    """Order by key and value: some keys are the same value though they are not equal (two NaN, say)."""
+    values = yield from _isolated(value.values(), walk)
+    pairs = sorted(zip(terms, values, strict=True))
+    out.add(b"".join([term for term, _ in pairs]))
+    out.add(b"".join([item for _, item in pairs]))
+
+
+def _unordered(tag: bytes) -> StepsOf:
     def steps(value: Any, walk: Walk) -> Steps:
         out = Encoding(walk.algo, count(tag, len(value)))
-        kinds = set(map(type, value))
-        if _is_natural(kinds):
+        if _is_natural(set(map(type, value))):
             ordered = sorted(value)
-            for start in range(0, len(ordered), SLICE):
-                piece = ordered[start : start + SLICE]
-                data = flat(piece)
-                out.add(b"".join(map(walk.term, piece)) if data is None else data)
-            return out.term()
-        mark = walk.mark()
-        terms = []
-        for item in value:
-            walk.label = KEY
-            terms.append((yield item))
-            walk.rewind(mark)
-        for term in sorted(terms):
-            out.add(term)
-        return out.term()
+            yield from _body(out, ordered, walk, [KEY] * len(ordered))
+        else:
+            mixed = _mixed_items(value, walk.algo)
+            out.add(b"".join(sorted((yield from _isolated(value, walk)))) if mixed is None else mixed)
+        return out.term(is_inline(value, set))
 
     return steps
 
