@@ -152,6 +152,16 @@ def test_names_only_what_is_public(array: np.ndarray, tmp_path: Path) -> None:
             strings.append(argument)
 
 
+def test_by_value_too(tmp_path: Path) -> None:
+    """Beside a lambda, which needs cloudpickle, arrays are written the same way."""
+    dump({"function": lambda: 1, "strided": ARRAYS["strided"], "r": ARRAYS["read-only"]}, tmp_path / "f")
+    assert b"_core" not in (tmp_path / "f").read_bytes()
+    for loaded in (load(tmp_path / "f"), pickle.loads((tmp_path / "f").read_bytes())):
+        same(loaded["strided"], ARRAYS["strided"])
+        assert loaded["r"].flags.writeable
+    assert type(load(tmp_path / "f", mmap_mode="r")["strided"]) is np.memmap
+
+
 def test_large_buffers_are_aligned(tmp_path: Path) -> None:
     value = {
         str(n): np.full(n, n % 256, np.uint8) for n in range(layout.HANDED_OVER, layout.HANDED_OVER + 70)

@@ -9,15 +9,35 @@ from lightwork.persist.writer import dump
 
 if TYPE_CHECKING:
     from lightwork.persist.checks import FileCheck, reseal_file, verify_file
+    from lightwork.persist.inspection import FileReport, inspect_file
 
-__all__ = ["FileCheck", "dump", "load", "load_path", "read_bytes", "reseal_file", "verify_file"]
+__all__ = [
+    "FileCheck",
+    "FileReport",
+    "dump",
+    "inspect_file",
+    "load",
+    "load_path",
+    "read_bytes",
+    "reseal_file",
+    "verify_file",
+]
+
+# What few programs need is imported when it is first asked for.
+_LATE = {
+    "FileCheck": "checks",
+    "FileReport": "inspection",
+    "inspect_file": "inspection",
+    "reseal_file": "checks",
+    "verify_file": "checks",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:  # what few programs need is imported when it is first asked for
-        from lightwork.persist import checks
+    if name in _LATE:
+        from importlib import import_module
 
-        value: object = getattr(checks, name)
+        value: object = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError
 
 PROTOCOL: Final = 5
+_FIELD: Final[Any] = pickle.Pickler.__dict__.get("dispatch_table")
 
 
 class Pickled(NamedTuple):
@@ -58,7 +59,8 @@ def _by_value(value: object, protocol: int, shuffle: bool = False) -> Pickled:
     pickler = cloudpickle.Pickler(recorder, protocol)
     reducers = Reducers(pickler.dispatch_table, handed_over=hands_over(), shuffle=shuffle)
     if protocol >= PROTOCOL:
-        pickler.dispatch_table = reducers
+        # cloudpickle's class attribute of this name hides the C pickler's own field from assignment.
+        _FIELD.__set__(pickler, reducers)
     pickler.dump(value)
     return Pickled(recorder.pieces, reducers, by_value=True)
 
