@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import pickle
 from contextlib import suppress
-from types import FunctionType, NoneType
-from typing import TYPE_CHECKING, Any, Final
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
+
+from lightwork.memory.key import PLAIN
 
 if TYPE_CHECKING:
     from lightwork.hashing import Fingerprint
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["classes_in"]
 
-_PLAIN: Final = frozenset({NoneType, bool, int, float, complex, str, bytes})
 _of_libraries: WeakSet[type] = WeakSet()
 
 
 def classes_in(values: Values) -> tuple[Fingerprint, ...]:
     """The fingerprints of the user's classes that values hold, each once, in an order of their own."""
-    if _PLAIN.issuperset(map(type, values)):
+    if PLAIN.issuperset(map(type, values)):
         return ()
     visitor = _Visitor()
     # What refuses to be pickled has no digest or will be told by the loop; what was met until then counts.

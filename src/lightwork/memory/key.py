@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
 from typing import Final, NamedTuple
 
-__all__ = ["Callee", "Identity", "Values", "identify", "unwrap"]
+__all__ = ["PLAIN", "Callee", "Identity", "Values", "identify", "unwrap"]
 
 Values = tuple[object, ...]
+PLAIN: Final = frozenset({NoneType, bool, int, float, complex, str, bytes})
+"""Types whose values hold nothing but themselves."""
 
 LABEL_BYTES: Final = 80
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.")

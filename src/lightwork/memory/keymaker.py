@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from lightwork.memory.key import Identity, Values
+from lightwork.memory.key import PLAIN, Identity, Values
 from lightwork.observe.messages import shorten
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ class KeyMaker:
 
     __slots__ = (
         "_bind",
+        "_binder",
         "_classes_in",
         "_digest",
         "_fingerprint",
+        "_folder",
         "_hexdigest",
         "_made_for",
         "_prefix",
@@ -74,20 +76,22 @@ class KeyMaker:
         self.label = ""
         self._made_for: tuple[object, ...] | None = None
 
-    def __call__(self, args: Values, kwargs: Mapping[str, object]) -> Key:
-        """The key of a call."""
+    def key(self, args: Values, kwargs: Mapping[str, object]) -> Key:
+        """The key of a call. This runs on each hit: what is short stands here instead of in a function."""
         values = self.bind(args, kwargs)
         code = self._fingerprint(self.function)
         try:
             said = self._digest(values)
         except TypeError as error:
             self._refuse(values, error)
-        classes = self._classes_in(values)
         # Digests of 16 bytes, of which only the last, the classes, vary in number: none can run into the next.
         parts = self._prefix + code.digest + said
-        if classes:
+        classes: tuple[Fingerprint, ...] = ()
+        if not PLAIN.issuperset(map(type, values)):
+            classes = self._classes_in(values)
             parts += b"".join([each.digest for each in classes])
-        return Key(self.store.path(self.label, self._hexdigest(parts)), values, code, classes)
+        whole = self._hexdigest(parts)
+        return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
 
     def bind(self, args: Values, kwargs: Mapping[str, object]) -> Values:
         """The values of a call."""
@@ -101,7 +105,10 @@ class KeyMaker:
             and made_for[2] is function.__kwdefaults__
         ):
             self._make(function.__code__, function.__defaults__, function.__kwdefaults__)
-        return self._bind(args, kwargs)
+        try:
+            return self._bind(*args, **kwargs)
+        except TypeError:
+            return self._binder(args, kwargs)
 
     def _make(self, *made_for: object) -> None:
         from xxhash import xxh3_128_hexdigest
@@ -110,24 +117,26 @@ class KeyMaker:
         from lightwork.memory.binding import binder
         from lightwork.memory.classes import classes_in
 
-        # Held here, because an import in `__call__` would cost each call 0.6 µs.
+        # Held here, because an import in `key` would cost each call 0.6 µs.
         self._classes_in = classes_in
         self._digest, self._fingerprint, self._hexdigest = digest, fingerprint, xxh3_128_hexdigest
-        self._bind = binder(self.function, self.ignore)
-        self._prefix = digest((self.identity.module, self.identity.name, self._bind.names))
+        self._binder = binder(self.function, self.ignore)
+        self._bind = self._binder.bind
+        self._prefix = digest((self.identity.module, self.identity.name, self._binder.names))
         self.label = self.identity.label
+        self._folder = f"{self.store.folder}/"
         self._made_for = made_for
 
     def told(self, values: Values) -> dict[str, str]:
         """The parameters of a call with their values, shortened."""
-        return {name: shorten(value) for name, value in self._bind.named(values).items()}
+        return {name: shorten(value) for name, value in self._binder.named(values).items()}
 
     def _refuse(self, values: Values, error: TypeError) -> NoReturn:
         """Raise the error of `digest` again, with the parameter that it is about."""
         from lightwork.errors import HashError
         from lightwork.hashing import digest
 
-        for name, value in self._bind.named(values).items():
+        for name, value in self._binder.named(values).items():
             try:
                 digest(value)
             except HashError as inner:

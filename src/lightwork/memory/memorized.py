@@ -195,7 +195,7 @@ class MemorizedFunc(CachedFunc[P, R]):
         callee = self._callee
         if callee.args or callee.kwargs:
             args, kwargs = callee.arguments(args, kwargs)
-        return self._keys(args, kwargs)
+        return self._keys.key(args, kwargs)
 
     def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> object:
         """The remembered result, or `ABSENT`."""
