@@ -58,18 +58,16 @@ def test_types_shapes_sizes_and_metadata(compress: int | str, tmp_path: Path) ->
     text = str(report)
     for expected in (
         f"['model']: {Model.__module__}.Model",
-        ".weights: numpy.ndarray (100, 200) <f8"
-        if compress
-        else ".weights: numpy.ndarray (100, 200) <f8, Fortran",
+        ".weights: numpy.ndarray (100, 200) <f8, Fortran order",
         "160 KB",
         ".names: list of 2",
         "numpy.ma.MaskedArray",
-        "['raw']: bytes of 70000" if compress else "['raw']: bytes  70 KB",
+        "['raw']: bytes  70 KB",
         "['n']: int 5",
         "[3]: set of 2",
         "['z']: tuple of 2",
     ):
-        assert expected.split(", Fortran")[0] in text
+        assert expected in text
 
 
 def test_nothing_is_executed_or_imported(tmp_path: Path) -> None:
@@ -86,6 +84,11 @@ def test_shared_and_cyclic_objects(tmp_path: Path) -> None:
     loop.append(loop)
     dump(loop, tmp_path / "f")
     assert len(tree(tmp_path / "f")) < 20
+    tree_of_shared: object = 1
+    for _ in range(60):
+        tree_of_shared = [tree_of_shared] * 10
+    dump(tree_of_shared, tmp_path / "f")
+    assert "at least" in str(inspect_file(tmp_path / "f", show=False))
     shared = np.arange(N)
     dump([shared, shared], tmp_path / "f")
     assert tree(tmp_path / "f")[1:] == [
