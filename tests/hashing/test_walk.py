@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from lightwork.errors import HashError
 from lightwork.hashing import digest, hash
+from lightwork.hashing.atoms import flat, quick
 from lightwork.hashing.buffers import XXH3_128
-from lightwork.hashing.walk import Walk, flat, quick
+from lightwork.hashing.walk import Walk
 
 ATOMS = (
     st.none()

@@ -8,10 +8,11 @@ depends on (`source`, `definitions`, `syntax`). What counts as the same value is
 from __future__ import annotations
 
 from lightwork.errors import OptionError
+from lightwork.hashing.atoms import quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
 from lightwork.hashing.rules import register_hash
 from lightwork.hashing.source import Fingerprint, fingerprint
-from lightwork.hashing.walk import Walk, quick
+from lightwork.hashing.walk import Walk
 
 __all__ = ["Fingerprint", "digest", "fingerprint", "hash", "register_hash"]
 

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lightwork.hashing import syntax
+from lightwork.hashing.atoms import atom
 from lightwork.hashing.buffers import XXH3_128
-from lightwork.hashing.walk import atom
 
 _FUTURE = 0
 for _name in __future__.all_feature_names:

@@ -29,11 +29,12 @@ from operator import is_, itemgetter
 from typing import Any
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
+from lightwork.hashing.atoms import ATOMS, atom, count, quick
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import definition_of, digest_code
 from lightwork.hashing.libraries import is_library_code, is_library_module, library_name
 from lightwork.hashing.syntax import Chain, Names
-from lightwork.hashing.walk import ATOMS, Encoding, Steps, Walk, atom, count, install, name_of, quick
+from lightwork.hashing.walk import Encoding, Steps, Walk, install, name_of
 
 SMALL_DATA = 4 << 10  # bytes of a global container that is digested again on each call: about 10 us
 LARGE_DATA = 1 << 20  # bytes of a global array or frame that is digested again on each call: about 30 us

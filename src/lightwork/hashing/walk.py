@@ -6,11 +6,7 @@ the number of its parts, and the *terms* of its parts. The term of a part is its
 (at most `INLINE`), else ``#`` and the digest of its encoding; so each shared container is walked once however often
 it is used. No term is the beginning of another, so no two values share a run of bytes.
 
-Atoms are encoded as `marshal` version 2 writes them, which is the same on every Python, and so are tuples and
-lists of atoms: one call in C does thousands. That is safe only for the exact types in `ATOMS` (marshal writes arrays
-and NumPy scalars as their bytes), only without NaN (its payload would show), and only in slices whose size is bounded:
-`is_plain` holds these guards, and nothing else in the house may call marshal on what it did not pass. Tags of our own
-are letters that marshal does not use.
+Atoms are encoded as `marshal` version 2 writes them (`atoms`); tags of our own are letters that marshal does not use.
 
 The walk keeps its own stack (`Walk.term`), so nesting has no limit. Objects that are not containers are taken
 apart by `rules`. Cycles: an object that is met again while its own encoding is being made is written as its
@@ -20,241 +16,39 @@ connected components). Inside a cycle, then, which objects are shared is part of
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Generator, Iterable, Sequence
-from itertools import chain
 from marshal import dumps
-from operator import itemgetter
-from sys import getsizeof
-from types import EllipsisType, NoneType
-from typing import Any, NamedTuple
+from typing import Any
 
 from xxhash import xxh3_128_intdigest as intdigest
 
-from lightwork.hashing.buffers import XXH3_128, Algorithm, digest_bytes, digest_text
-
-ATOMS = frozenset({NoneType, bool, int, float, complex, str, bytes, EllipsisType})
-LONG = (
-    1024  # characters or bytes: a longer atom enters its container as a digest, so sharing it costs nothing
+from lightwork.hashing.atoms import (
+    ATOMS,
+    INLINE,
+    LONG,
+    SLICE,
+    Term,
+    are_plain_rows,
+    atom,
+    columns,
+    count,
+    flat,
+    is_inline,
+    is_plain,
+    pack,
+    quick,
 )
-INLINE = 16  # parts: a container of at most so many parts, all atoms, enters its own container as it is
-SMALL = 32  # elements: up to here marshal is called first and asked about the length afterwards
-SLICE = (
-    1024  # elements handed to marshal at once: bounds the memory to SLICE * INLINE * LONG at the very worst
-)
+from lightwork.hashing.buffers import XXH3_128, Algorithm
 
-NAN = dumps(float("nan"), 2)
-_ONLY_STR = frozenset({str})
-_NO_LENGTH = frozenset({NoneType, bool, float, EllipsisType})
-_BOUND = 1 << 4096  # ints below are short
-_pack = struct.Struct("<I").pack
-_pack_long = struct.Struct("<Q").pack
 _TANGLED = 10_000  # objects walked again for an order inside cycles of sets before we give up; by guess
 
 # Labels of parts that no index leads to.
 KEY = object()
 VALUE = object()
 
-Term = bytes
 Steps = Generator[Any, Term, Term]
 Body = Generator[Any, Term, None]
 StepsOf = Callable[[Any, "Walk"], Steps]
-
-
-def count(tag: bytes, number: int) -> bytes:
-    """Write a tag and a number of parts, as marshal does."""
-    return tag + _pack(number) if number < 0x7FFFFFFF else tag + b"\xff\xff\xff\xff" + _pack_long(number)
-
-
-# --- atoms ----------------------------------------------------------------------------------------
-
-
-def atom(value: Any, kind: type, algo: Algorithm) -> Term:
-    """Return the term of one atom."""
-    if kind is str:
-        if len(value) > LONG:
-            return b"#" + algo.once(count(b"U", len(value)) + digest_text(value, algo))
-    elif kind is bytes:
-        if len(value) > LONG:
-            return b"#" + algo.once(count(b"B", len(value)) + digest_bytes(value, algo))
-    elif kind is float:
-        return NAN if value != value else dumps(value, 2)
-    elif kind is complex:
-        real, imag = value.real, value.imag
-        return b"y" + _without_payload(real) + _without_payload(imag)
-    data = dumps(value, 2)
-    return data if len(data) <= LONG or kind is not int else b"#" + algo.once(data)
-
-
-def _without_payload(number: float) -> bytes:
-    return (NAN if number != number else dumps(number, 2))[1:]
-
-
-def is_plain(items: Any, kinds: set[type]) -> bool:
-    """Whether marshal writes these atoms, of these exact types, as they should be written."""
-    if not kinds <= ATOMS or complex in kinds:
-        return False
-    if not kinds <= _NO_LENGTH and not _are_short(items, kinds):
-        return False
-    return float not in kinds or not _holds_nan(items, kinds)
-
-
-def _are_short(items: Any, kinds: set[type]) -> bool:
-    if len(kinds) > 1:
-        return bool(max(map(getsizeof, items)) <= LONG)
-    if int in kinds:
-        return bool(min(items) > -_BOUND and max(items) < _BOUND)
-    return bool(max(map(len, items)) <= LONG)
-
-
-def _holds_nan(items: Iterable[Any], kinds: set[type]) -> bool:
-    if len(kinds) == 1:
-        total = sum(items)
-        return bool(total != total)  # also for inf - inf: then the slow way gives the same bytes
-    return any(item != item for item in items)
-
-
-def flat(items: list[Any] | tuple[Any, ...]) -> bytes | None:
-    """Return the terms of atoms, or of small tuples and lists of atoms, at C speed; None where that is wrong."""
-    kinds = set(map(type, items))
-    if kinds <= ATOMS:
-        if len(items) <= SMALL:
-            data = dumps(items, 2)
-            if len(data) > LONG or complex in kinds or (float in kinds and _holds_nan(items, kinds)):
-                return None
-            return data[5:]
-        return dumps(items, 2)[5:] if is_plain(items, kinds) else None
-    if kinds <= _ROWS and max(map(len, items)) <= INLINE and _are_plain_rows(items):
-        return dumps(items, 2)[5:]
-    return None
-
-
-_ROWS = frozenset({tuple, list})
-
-
-def _are_plain_rows(rows: Any) -> bool:
-    """Whether all elements of all rows are plain: column by column, since columns tend to be of one type."""
-    try:
-        columns: Iterable[Any] = zip(*rows, strict=True)
-        return all(is_plain(column, set(map(type, column))) for column in columns)
-    except ValueError:
-        parts = list(chain.from_iterable(rows))
-        return is_plain(parts, set(map(type, parts)))
-
-
-# --- small containers, at once --------------------------------------------------------------------
-
-
-class _Order(NamedTuple):
-    """What dicts with certain keys, all texts, have in common."""
-
-    head: bytes  # their encoding up to the values
-    values: Callable[[Any], tuple[Any, ...]]
-    keys: tuple[str, ...]
-
-
-_orders: dict[tuple[Any, ...], _Order] = {}
-
-
-def _order_of(keys: tuple[Any, ...]) -> _Order | None:
-    """Note the canonical order of a dict's keys; None for keys that are not short texts."""
-    if not keys or not _ONLY_STR.issuperset(map(type, keys)) or max(map(len, keys)) > LONG:
-        return None
-    ordered = tuple(sorted(keys))
-    head = b"{" + _pack(2 * len(keys)) + dumps(ordered, 2)[5:]
-    values: Callable[[Any], tuple[Any, ...]] = itemgetter(*ordered)
-    if len(ordered) == 1:
-        only = ordered[0]
-        values = lambda each: (each[only],)  # noqa: E731 - itemgetter gives a lone value as it is
-    if len(_orders) > 1000:
-        _orders.clear()
-    made = _orders[keys] = _Order(head, values, ordered)
-    return made
-
-
-def quick(value: Any, algo: Algorithm, depth: int = 2) -> bytes | None:
-    """Encode a small container of atoms and of such containers; None where the walk is needed.
-
-    This is what a remembered call's arguments go through: each line was timed.
-    """
-    kind = type(value)
-    if kind is dict:
-        return _quick_dict(value, algo, depth)
-    if (kind is not tuple and kind is not list) or len(value) > SMALL:
-        return None
-    kinds = set(map(type, value))
-    if kinds <= ATOMS:
-        data = dumps(value, 2)
-        if (
-            len(data) <= LONG
-            and complex not in kinds
-            and (float not in kinds or not _holds_nan(value, kinds))
-        ):
-            return data
-        return None
-    if not depth or kinds == _ONLY_DICT:
-        return None
-    parts = [b"(" + _pack(len(value)) if kind is tuple else b"[" + _pack(len(value))]
-    for item in value:
-        term = _quick_term(item, algo, depth)
-        if term is None:
-            return None
-        parts.append(term)
-    return b"".join(parts)
-
-
-_ONLY_DICT = frozenset({dict})
-
-
-def _quick_dict(value: dict[Any, Any], algo: Algorithm, depth: int) -> bytes | None:
-    if len(value) > SMALL:
-        return None
-    keys = tuple(value)
-    order = _orders.get(keys) or _order_of(keys)
-    if order is None:
-        return b"{\0\0\0\0" if not keys else None
-    values = order.values(value)
-    # The keys' types too: a subclass of str may be equal to a key that was seen before.
-    kinds = set(map(type, keys + values))
-    if kinds <= ATOMS:
-        data = dumps(values, 2)
-        if (
-            len(data) <= LONG
-            and complex not in kinds
-            and (float not in kinds or not _holds_nan(values, kinds))
-        ):
-            return order.head + data[5:]
-        return None
-    if not depth or not _ONLY_STR.issuperset(map(type, keys)) or set(map(type, values)) == _ONLY_DICT:
-        return None
-    parts = [order.head]
-    for item in values:
-        term = _quick_term(item, algo, depth)
-        if term is None:
-            return None
-        parts.append(term)
-    return b"".join(parts)
-
-
-def _quick_term(item: Any, algo: Algorithm, depth: int) -> Term | None:
-    kind = type(item)
-    if kind in ATOMS:
-        return atom(item, kind, algo)
-    encoding = quick(item, algo, depth - 1)
-    if encoding is None:
-        return None
-    return encoding if is_inline(item, kind) else b"#" + algo.once(encoding)
-
-
-def is_inline(value: Any, kind: type) -> bool:
-    """Whether a container's term is its whole encoding."""
-    if kind is dict:
-        return (
-            len(value) <= INLINE // 2
-            and ATOMS.issuperset(map(type, value))
-            and ATOMS.issuperset(map(type, value.values()))
-        )
-    return len(value) <= INLINE and ATOMS.issuperset(map(type, value))
 
 
 # --- the walk -------------------------------------------------------------------------------------
@@ -436,7 +230,7 @@ class Walk:
         while len(self._open) > frame.number + 1:
             key, (number, member) = self._open.popitem()
             # Whoever meets this member later names it by the cycle's first object and its place in it.
-            self._memo[key] = (b"@" + term + _pack(number - frame.number), member)
+            self._memo[key] = (b"@" + term + pack(number - frame.number), member)
         self._open.popitem()
         self._memo[id(frame.value)] = (term, frame.value)
         return term
@@ -499,9 +293,9 @@ def _body(out: Encoding, items: list[Any] | tuple[Any, ...], walk: Walk, labels:
             out.add(data)
             continue
         if type(piece[0]) is dict and len(piece) > 1:
-            columns = _columns(piece)
-            if columns is not None:
-                head, cells = columns
+            table = columns(piece)
+            if table is not None:
+                head, cells = table
                 out.add(b"R" + head)
                 for column in cells:
                     yield from _terms(out, column, walk, labels[start : start + SLICE])
@@ -517,23 +311,6 @@ def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Sequence[Any
     for label, item in zip(labels, items, strict=False):
         walk.label = label
         out.add((yield item))
-
-
-def _columns(dicts: Sequence[Any]) -> tuple[bytes, Iterable[tuple[Any, ...]]] | None:
-    """Turn dicts that all have the same few texts as keys into columns; None for others."""
-    size = len(dicts[0])
-    if set(map(type, dicts)) != _ONLY_DICT or not 0 < size <= INLINE or set(map(len, dicts)) != {size}:
-        return None
-    if set(map(type, chain.from_iterable(dicts))) != _ONLY_STR:
-        return None
-    keys = tuple(dicts[0])
-    order = _orders.get(keys) or _order_of(keys)
-    if order is None:
-        return None
-    try:
-        return order.head, zip(*map(order.values, dicts), strict=True)
-    except KeyError:
-        return None
 
 
 def _sequence(tag: bytes) -> StepsOf:
@@ -594,7 +371,7 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
     keys: Any = list(items)
     for start in range(0, len(keys), SLICE):
         piece = keys[start : start + SLICE]
-        if max(map(len, piece)) > INLINE or not _are_plain_rows(piece):
+        if max(map(len, piece)) > INLINE or not are_plain_rows(piece):
             return None
     if isinstance(items, dict):
         values = list(items.values())

@@ -1,0 +1,160 @@
+"""What of a NumPy array counts: its type, dtype, shape, memory order and elements.
+
+The law: C order is told from Fortran order, as a pickle round trip does; strides are not. Bytes that are no
+element's do not count: padding in structs, data under a mask. Elements that are objects are walked; all others count
+bit by bit, so NaN by NaN's payload. NumPy is imported only where an array is at hand: the program has done so itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from lightwork.hashing.buffers import digest_array
+from lightwork.hashing.taken import Rule, Taken, by_reduce, same_pickling, traced
+from lightwork.hashing.walk import Walk, name_of
+
+
+def dtype_parts(dtype: Any) -> tuple[Any, ...]:
+    """Write a NumPy dtype as plain values: all that makes two dtypes different, and no more."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return ("sub", dtype_parts(base), shape)
+    if dtype.names is not None:
+        fields = tuple(
+            [
+                (name, dtype.fields[name][1], dtype_parts(dtype.fields[name][0]), *dtype.fields[name][2:])
+                for name in dtype.names
+            ]
+        )
+        return ("struct", dtype.type.__name__, dtype.itemsize, fields)
+    if dtype.kind in "biufcmMOSU" or dtype.str.startswith("|V"):
+        return (
+            (dtype.str,) if type(dtype).__module__.startswith("numpy") else (dtype.str, name_of(type(dtype)))
+        )
+    if dtype.kind == "T":
+        return ("T", dtype.coerce, repr(getattr(dtype, "na_object", None)))
+    return (dtype.str, dtype.name, name_of(type(dtype)))
+
+
+@functools.lru_cache(256)
+def _gaps(dtype: Any) -> bool:
+    """Whether a struct has bytes or objects that must not be hashed as they lie in memory."""
+    if dtype.subdtype is not None:
+        return _gaps(dtype.subdtype[0])
+    if dtype.names is None:
+        return bool(dtype.hasobject)
+    fields = [dtype.fields[name][0] for name in dtype.names]
+    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_gaps, fields))
+
+
+@functools.lru_cache(256)
+def _dtype_text(dtype: Any) -> str:
+    return repr(dtype_parts(dtype))
+
+
+def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
+    """Take an array apart: dtype, memory order, data, shape."""
+    dtype = array.dtype
+    order = "F" if array.flags.fnc else "C"
+    data: Any
+    if dtype.names is None:
+        data = array.ravel().tolist() if dtype.hasobject else digest_array(array, walk.algo)
+    elif _gaps(dtype):
+        data = tuple([_field(array[name], walk) for name in dtype.names])
+    else:
+        data = digest_array(array, walk.algo)
+    return (_dtype_text(dtype), order, data, *array.shape)
+
+
+def _field(array: Any, walk: Walk) -> tuple[Any, ...]:
+    import numpy as np
+
+    return array_parts(array.view(np.ndarray), walk)
+
+
+_ARRAY_LABELS = ("", "", ".flat")
+
+
+def _ndarray(value: Any, walk: Walk) -> Taken:
+    return Taken("numpy.ndarray", array_parts(value, walk), _ARRAY_LABELS)
+
+
+def _memmap(value: Any, walk: Walk) -> Taken:
+    name = "numpy.ndarray" if walk.coerce_mmap else "numpy.memmap"
+    return Taken(name, array_parts(_plain(value), walk), _ARRAY_LABELS)
+
+
+def _array_subclass(value: Any, walk: Walk) -> Taken:
+    import numpy as np
+
+    kind: Any = type(value)
+    if kind is np.matrix or kind is np.recarray or kind is np.char.chararray:
+        return Taken("numpy." + kind.__name__, array_parts(_plain(value), walk), _ARRAY_LABELS)
+    if not same_pickling(kind, np.ndarray):
+        return by_reduce(value, walk)
+    state = getattr(value, "__dict__", None) or None
+    return Taken(
+        name_of(kind), (*array_parts(_plain(value), walk), state, *traced(kind, walk)), _ARRAY_LABELS
+    )
+
+
+def _plain(value: Any) -> Any:
+    import numpy as np
+
+    return value.view(np.ndarray)
+
+
+def _masked(value: Any, walk: Walk) -> Taken:
+    """What lies under the mask does not count, nor whether a mask without a hit is there at all."""
+    import numpy as np
+
+    if value is np.ma.masked:
+        return Taken("numpy.ma.masked", ())
+    name = "numpy.ma.MaskedArray"
+    if type(value) is not np.ma.MaskedArray:
+        name = name_of(type(value))
+    hard = bool(value._hardmask)
+    fill = value._fill_value
+    if fill is not None and fill == np.ma.default_fill_value(value.dtype):
+        fill = None  # asking for it stores it
+    if value.dtype.names is not None:
+        fields = tuple([value[field].view(np.ma.MaskedArray) for field in value.dtype.names])
+        return Taken(name, (_dtype_text(value.dtype), fields, fill, hard))
+    data, mask = value.data.view(np.ndarray), np.ma.getmask(value)
+    if mask is np.ma.nomask or not mask.any():
+        return Taken(name, (data, None, fill, hard))
+    data = data.copy(order="F" if data.flags.fnc else "C")
+    data[mask] = np.zeros((), data.dtype) if not data.dtype.hasobject else None
+    return Taken(name, (data, np.ascontiguousarray(mask), fill, hard))
+
+
+def _scalar(value: Any, walk: Walk) -> Taken:
+    import numpy as np
+
+    kind = type(value)
+    name = "numpy scalar" if kind.__module__ == "numpy" else "numpy scalar " + name_of(kind)
+    return Taken(name, array_parts(np.asarray(value), walk))
+
+
+def _dtype(value: Any, walk: Walk) -> Taken:
+    return Taken("numpy.dtype", (_dtype_text(value),))
+
+
+def _ufunc(value: Any, walk: Walk) -> Taken:
+    return Taken("numpy.ufunc", (value.__name__,))
+
+
+LATE: dict[str, Rule] = {
+    "numpy.ndarray": _ndarray,
+    "numpy.memmap": _memmap,
+    "numpy.ufunc": _ufunc,
+}
+
+FAMILIES: dict[str, Rule] = {
+    "numpy.ma.MaskedArray": _masked,
+    "numpy.ma.core.MaskedArray": _masked,
+    "numpy.ndarray": _array_subclass,
+    "numpy.generic": _scalar,
+    "numpy.dtype": _dtype,
+}

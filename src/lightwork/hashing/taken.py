@@ -1,0 +1,94 @@
+"""An object taken apart: what rules give to the walk, and what pickle itself would give.
+
+The law: `Taken` holds all of an object that counts, as a name and parts. `by_reduce` is the rule for what has no rule
+of its own: the object's ``__reduce_ex__``, with the functions in it by name and the class by name. Where a fingerprint
+is being made the class itself is a part as well, since then its code matters (`traced`).
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lightwork.hashing.buffers import digest_bytes
+from lightwork.hashing.libraries import is_library_module, library_name
+from lightwork.hashing.walk import Walk, name_of, refuse
+
+
+class Taken(NamedTuple):
+    """An object taken apart: the name that its encoding bears, its parts, and what to call them in a message."""
+
+    name: str
+    parts: tuple[Any, ...]
+    labels: tuple[str, ...] = ()
+
+
+Rule = Callable[[Any, "Walk"], Taken]
+
+
+def data_of(buffer: Any, walk: Walk) -> bytes:
+    """Digest a buffer; the digest stands for it among the parts."""
+    return digest_bytes(buffer, walk.algo)
+
+
+def version_of(module: str, walk: Walk) -> tuple[str, ...]:
+    """Return the version of a library, where code counts."""
+    return () if walk.trace is None else (library_name(module),)
+
+
+_COPYREG: Any = copyreg  # typeshed lacks what pickle itself uses
+_NEW = (_COPYREG.__newobj__, _COPYREG.__newobj_ex__)
+_RECONSTRUCT = _COPYREG._reconstructor
+
+
+def traced(kind: type, walk: Walk) -> tuple[Any, ...]:
+    """To code that holds an instance, the class belongs; to a value its name is enough."""
+    return () if walk.trace is None else (kind,)
+
+
+def by_reduce(value: Any, walk: Walk) -> Taken:
+    """Take an object apart as pickle does."""
+    kind = type(value)
+    if callable(value) and is_library_module(kind.__module__):
+        wrapped = getattr(value, "__wrapped__", None)
+        if wrapped is not None:
+            return Taken("wrapper " + name_of(kind), (wrapped,), (".__wrapped__",))
+    reduced = _reduce(value, walk)
+    if isinstance(reduced, str):
+        home = getattr(value, "__module__", None) or kind.__module__
+        return Taken("global", (f"{home}.{reduced}", *version_of(home, walk)))
+    maker, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
+    if maker in _NEW or maker is _RECONSTRUCT:
+        how, arguments = "new", arguments[1:]
+    elif maker is kind:
+        how = "call"
+    else:
+        how = f"{getattr(maker, '__module__', '')}.{getattr(maker, '__qualname__', None) or name_of(type(maker))}"
+    if items is not None:
+        items = list(items)
+    if pairs is not None:
+        pairs = list(pairs) if isinstance(value, OrderedDict) else dict(pairs)
+    parts = (how, arguments, state, items, pairs, setter, *traced(kind, walk))
+    return Taken(name_of(kind), parts, ("", ".__reduce__()", "", "", "", ""))
+
+
+def _reduce(value: Any, walk: Walk) -> str | tuple[Any, ...]:
+    try:
+        special = _COPYREG.dispatch_table.get(type(value))
+        reduced: Any = special(value) if special is not None else value.__reduce_ex__(5)
+    except RecursionError:
+        raise
+    except Exception as error:
+        raise refuse(walk, value, f"it has no value of its own that could be hashed: {error}") from error
+    if isinstance(reduced, str) or (isinstance(reduced, tuple) and 2 <= len(reduced) <= 6):
+        return reduced
+    raise refuse(
+        walk, value, f"its __reduce_ex__ returned {type(reduced).__name__}, not what pickle asks for"
+    )
+
+
+def same_pickling(kind: Any, base: Any) -> bool:
+    """Whether a class is pickled as its base is."""
+    return bool(kind.__reduce_ex__ is base.__reduce_ex__ and kind.__reduce__ is base.__reduce__)
