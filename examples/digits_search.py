@@ -27,7 +27,7 @@ from sklearn.model_selection import GroupKFold, ParameterGrid, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from lightwork import Memory, Parallel, delayed, dump, load
+from lightwork import Memory, Parallel, cpu_count, delayed, dump, load
 
 HELD_OUT = 360
 ROLLS = [(down, right) for down in range(-2, 3) for right in range(-2, 3) if abs(down) + abs(right) <= 2]
@@ -103,6 +103,9 @@ def megabytes(*paths):
 
 
 def main(fits, folder):
+    images = data()[0][0]
+    size = f"{len(images):,} images ({images.nbytes / 1e6:.1f} MB)"
+    print(f"{fits} fits, each cross-validated on {size}, {cpu_count()} workers\n", flush=True)
     cache, file = folder / "cache", folder / "best-digits-model"
     runs = {name: search_in_fresh_process(cache, fits) for name in ("first run", "second run")}
     accuracies = runs["first run"]["accuracies"]
@@ -114,7 +117,7 @@ def main(fits, folder):
     for name, run in runs.items():
         times = f"{run['loop']:8.2f} s{run['process']:14.2f} s"
         print(f"{name:12}{times}{run['computed']:11}{fits - run['computed']:17}")
-    print(f"same results  {runs['second run']['accuracies'] == accuracies}")
+    print(f"\nsame results  {runs['second run']['accuracies'] == accuracies}")
     print("best model   ", *str(models(fits)[best]).split())
     print(f"accuracy      {accuracies[best]:.3f} cross-validated, {accuracy:.3f} on {HELD_OUT} unseen images")
     print(f"on disk       cache {megabytes(*entries)} in {len(entries)} files, model {megabytes(file)}")

@@ -20,6 +20,7 @@ def test_the_digits_search_computes_once(fits: int, accuracy: float) -> None:
     command = [sys.executable, str(EXAMPLES / "digits_search.py"), "--fits", str(fits)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{fits} fits, each cross-validated on 18,681 images (9.6 MB)")
     runs = re.findall(r"^(\w+) run +([\d.]+) s +([\d.]+) s +(\d+) +(\d+)$", done.stdout, re.MULTILINE)
     assert [(name, int(computed), int(found)) for name, _, _, computed, found in runs] == [
         ("first", fits, 0),
