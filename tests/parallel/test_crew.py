@@ -440,3 +440,10 @@ def test_a_module_edited_between_two_calls_is_run_as_it_is_now(tmp_path, monkeyp
         crew.release()
     del sys.modules["edited_between_calls"]
     assert results == [1, 22]
+
+
+def test_a_brief_result_does_not_wait_for_the_long_task_behind_it(crew):
+    worker = crew.workers[0]
+    for index, seconds in enumerate((0, 0, 600)):
+        crew.send(worker, index, [(time.sleep, (seconds,), {})])
+    assert [event.first for event in collect(crew, 2)] == [0, 1]

@@ -49,8 +49,6 @@ __all__ = ["RESULT_THRESHOLD", "main"]
 # Results below ride in the reply; a socket passes them faster than memory that must be mapped or copied apart
 # (measured; see DESIGN, "Results").
 RESULT_THRESHOLD = 1 << 18
-# The reply to a message that took less (seconds) may go together with the next one's, which is likely as brief.
-_BRIEF = 1e-4
 # Printed text that waits here for the parent (bytes) before a task that prints more waits too.
 _MOST_OUTPUT = 16 << 20
 # An idle worker leaves by itself after this long; the next call forks another in a millisecond.
@@ -220,9 +218,8 @@ class Worker:
         self._relay.flush()
         self._sources.note()
         self._outbox.close_reply()
-        self._channel.queue(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
-        if not self._frames or seconds > _BRIEF:
-            self._channel.flush()
+        # Sent now, though the next message may be brief too: it may as well take an hour, and its reader waits.
+        self._channel.post(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
         claim[0] = 0
 
     def _function(self, number: int) -> _Callable:
