@@ -37,12 +37,14 @@ __all__ = [
     "OptionTypeError",
     "PicklingFailedError",
     "RemoteTraceback",
+    "ResultMissingError",
     "TargetDeniedError",
     "TargetError",
     "TargetIsFolderError",
     "TargetMissingError",
     "TaskFormatError",
     "TaskTimeout",
+    "VersionWarning",
     "WorkerDied",
     "WorkerStartError",
 ]
@@ -115,6 +117,10 @@ class FileMissingError(LightworkError, FileNotFoundError):
     """The file to read does not exist."""
 
 
+class VersionWarning(LightworkWarning):
+    """A file was written with another version of a package than the one that reads it; the result may differ."""
+
+
 class MappingWarning(LightworkWarning):
     """An array could not be mapped as asked (the file is compressed, say) and was read instead."""
 
@@ -124,6 +130,12 @@ class MappingWarning(LightworkWarning):
 
 class CacheWarning(LightworkWarning):
     """A cache entry could not be read or written; the result is right, and computed anew."""
+
+
+class ResultMissingError(LightworkError, KeyError):
+    """A shelved result is no longer in the cache; call the function again."""
+
+    __str__ = Exception.__str__  # that of KeyError shows the message as text in quotes
 
 
 class CodeChangedWarning(LightworkWarning):

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lightwork.persist import codecs
 from lightwork.persist.layout import BIG, HANDED_OVER, LITTLE
+from lightwork.persist.sharing import Stretches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,10 +56,12 @@ class Reducers(dict[type, Reducer]):
         *,
         handed_over: bool = True,
         shuffle: bool = False,
+        stretches: Stretches | None = None,
     ) -> None:
         self._registered = copyreg.dispatch_table if registered is None else registered
         self._handed_over = handed_over
         self._shuffle = shuffle and handed_over
+        self._stretches = stretches
         self.orders = 0
         self.sources: dict[int, Callable[[], Iterator[memoryview]]] = {}
 
@@ -113,6 +116,11 @@ class Reducers(dict[type, Reducer]):
         if array.nbytes == 0:
             return np.zeros, (array.shape, _dtype(dtype), "C")
         self._note_order(dtype)
+        if self._stretches is not None:
+            if self._stretches.noting:
+                self._stretches.note(array)
+            elif place := self._stretches.place(array):
+                return np.ndarray, (array.shape, _dtype(dtype), *place, array.strides)
         order = "C" if array.flags.c_contiguous or not array.flags.f_contiguous else "F"
         if self._shuffle and array.flags.forc and _worth_shuffling(array):
             return self._shuffled(array, order)

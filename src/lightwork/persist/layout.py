@@ -357,18 +357,18 @@ def record_offset(start: int, number: int) -> int:
     return start + _PUSH.size + number * _RECORD.size
 
 
-def check_small(data: bytes) -> bytes | None:
-    """The user's metadata of a whole file without buffers, verified; None if this needs a closer look.
+def check_small(data: bytes) -> tuple[bytes, bytes] | None:
+    """The versions and the user's metadata of a whole file without buffers, verified; None if this needs a closer look.
 
-    All checks of `check_head`, `parse_footer` and `StreamDigest` in one pass, since this is the way of a cache hit.
+    All checks of `check_head`, `parse_footer` and of the stream in one pass, since this is the way of a cache hit.
     """
     total = len(data)
     if total < HEAD_SIZE + FOOTER_MINIMUM:
         return None
     stream, count, about, versions, user, flags, promised = _SUMMARY.unpack_from(data, total - _FIXED)
-    if count or versions or flags & FOREIGN or promised != total or not data.endswith(_CLOSING):
+    if count or flags & FOREIGN or promised != total or not data.endswith(_CLOSING):
         return None
-    start = total - FOOTER_MINIMUM - about - user
+    start = total - FOOTER_MINIMUM - about - versions - user
     if start < HEAD_SIZE or data[:HEAD_SIZE] != head(total):
         return None
     view = memoryview(data)
@@ -379,7 +379,8 @@ def check_small(data: bytes) -> bytes | None:
         or _PUSH.unpack_from(data, start) != (b"B", total - sealed - 2)
     ):
         return None
-    return data[sealed + about : sealed + about + user]
+    texts = sealed + about
+    return data[texts : texts + versions], data[texts + versions : texts + versions + user]
 
 
 def stream_spans(found: Footer) -> Iterator[tuple[int, int, Entry | None]]:

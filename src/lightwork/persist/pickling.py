@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lightwork.persist.arrays import Reducers
 from lightwork.persist.layout import HANDED_OVER, Piece
+from lightwork.persist.sharing import Stretches
 
 if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError
@@ -42,22 +43,28 @@ class _Recorder:
         self.pieces.append(bytes(piece) if type(piece) is memoryview else piece)
 
 
-def _plain(value: object, protocol: int, shuffle: bool = False) -> Pickled:
+def _plain(
+    value: object, protocol: int, shuffle: bool = False, stretches: Stretches | None = None
+) -> Pickled:
     recorder = _Recorder()
     pickler = pickle.Pickler(recorder, protocol)
-    reducers = Reducers(handed_over=hands_over(), shuffle=shuffle)
+    reducers = Reducers(handed_over=hands_over(), shuffle=shuffle, stretches=stretches)
     if protocol >= PROTOCOL:
         pickler.dispatch_table = reducers
     pickler.dump(value)
     return Pickled(recorder.pieces, reducers, by_value=False)
 
 
-def _by_value(value: object, protocol: int, shuffle: bool = False) -> Pickled:
+def _by_value(
+    value: object, protocol: int, shuffle: bool = False, stretches: Stretches | None = None
+) -> Pickled:
     import cloudpickle
 
     recorder = _Recorder()
     pickler = cloudpickle.Pickler(recorder, protocol)
-    reducers = Reducers(pickler.dispatch_table, handed_over=hands_over(), shuffle=shuffle)
+    reducers = Reducers(
+        pickler.dispatch_table, handed_over=hands_over(), shuffle=shuffle, stretches=stretches
+    )
     if protocol >= PROTOCOL:
         # cloudpickle's class attribute of this name hides the C pickler's own field from assignment.
         _FIELD.__set__(pickler, reducers)
@@ -65,14 +72,24 @@ def _by_value(value: object, protocol: int, shuffle: bool = False) -> Pickled:
     return Pickled(recorder.pieces, reducers, by_value=True)
 
 
-def pickled(value: object, protocol: int, *, shuffle: bool = False) -> Pickled:
+def pickled(value: object, protocol: int, *, shuffle: bool = False, dedupe: bool = False) -> Pickled:
     """Pickle `value`; raises PicklingFailedError with the path to the member that cannot be pickled.
 
-    With `shuffle`, arrays may be written in the order of bytes that compresses better.
+    With `shuffle`, arrays may be written in the order of bytes that compresses better; with `dedupe`, memory that
+    arrays share is written once.
     """
+    if not dedupe:
+        return _pickled(value, protocol, shuffle, None)
+    stretches = Stretches()
+    _pickled(value, protocol, shuffle, stretches)
+    stretches.settle()
+    return _pickled(value, protocol, shuffle, stretches)
+
+
+def _pickled(value: object, protocol: int, shuffle: bool, stretches: Stretches | None) -> Pickled:
     plain = refusal = None
     try:
-        plain = _plain(value, protocol, shuffle)
+        plain = _plain(value, protocol, shuffle, stretches)
         if not _mentions_main(plain.pieces):
             return plain
     except MemoryError:
@@ -80,7 +97,7 @@ def pickled(value: object, protocol: int, *, shuffle: bool = False) -> Pickled:
     except Exception as error:  # whatever a __reduce__ may raise: cloudpickle may know better
         refusal = error
     try:
-        return _by_value(value, protocol, shuffle)
+        return _by_value(value, protocol, shuffle, stretches)
     except MemoryError:
         raise
     except Exception as error:

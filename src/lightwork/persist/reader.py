@@ -19,7 +19,7 @@ import pickle
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from lightwork import errors
-from lightwork.persist import codecs, foreign, layout, notices, places, sealed
+from lightwork.persist import codecs, foreign, layout, notices, places, sealed, versions
 
 if TYPE_CHECKING:
     from lightwork.persist.mapping import Swapping
@@ -110,11 +110,15 @@ def load_path(path: str, mmap_mode: MmapMode | None = None, *, native: bool = Tr
 
 def read_bytes(data: bytes, name: str) -> Loaded:
     """The object in the bytes of a whole file, and the metadata that was given to `dump` with it."""
-    user = layout.check_small(data)
-    if user is None:
+    found = layout.check_small(data)
+    if found is None:
         return _from_memory(data, name, native=True)
+    noted, user = found
     try:
-        return pickle.loads(data), json.loads(user) if user else {}
+        value = pickle.loads(data)
+        if noted:
+            versions.check(noted, name)
+        return value, json.loads(user) if user else {}
     except Exception as error:
         _tell(error, name)
 
@@ -327,6 +331,7 @@ def _unpickled(
     finally:
         if collecting:
             gc.enable()
+    versions.check(found.versions, name)
     return value, json.loads(found.user) if found.user else {}
 
 

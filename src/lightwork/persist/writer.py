@@ -29,7 +29,7 @@ from xxhash import xxh3_128
 
 from lightwork import errors
 from lightwork._version import __version__
-from lightwork.persist import arrays, codecs, layout, notices, places, sealed
+from lightwork.persist import arrays, codecs, layout, notices, places, sealed, versions
 from lightwork.persist.pickling import PROTOCOL, Pickled, pickled
 
 BLOCK: Final = 256 * 1024  # bytes copied, digested and written at a time: they stay in the second-level cache
@@ -49,6 +49,7 @@ def dump(
     cache_size: float | None = None,
     fsync: bool = False,
     metadata: Mapping[str, Any] | None = None,
+    dedupe: bool = False,
 ) -> list[str] | None:
     """Write an object to a file, which `load` reads back, and so does ``pickle.load``.
 
@@ -69,6 +70,9 @@ def dump(
         Wait until the file has reached the disk, so that it survives a power cut.
     metadata : mapping, optional
         Your own keys and values (what JSON can say) to be kept in the file, see `inspect_file`.
+    dedupe : bool, default False
+        Write memory that several arrays share (views of one base) once; loaded, they share memory again. One
+        array that is referred to twice is written once in any case.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def dump(
     _check_cache_size(cache_size)
     chosen = _protocol(protocol)
     user = _metadata(metadata)
-    made = pickled(value, chosen, shuffle=compression is not None)
+    made = pickled(value, chosen, shuffle=compression is not None, dedupe=dedupe)
     emission = _plain_pickle(made) if chosen < PROTOCOL else _emission(made, user)
     if compression is not None:
         emission = _compressed(emission, compression, cache_size)
@@ -161,31 +165,20 @@ def _about(made: Pickled) -> bytes:
     return f'{_ABOUT},"pickler":"{pickler}","created":{time.time():.3f}}}'.encode()
 
 
-def _versions(made: Pickled) -> bytes:
-    """The versions of the packages whose classes are in the pickle."""
-    names = {cls.__module__.partition(".")[0] for cls in made.reducers}
-    found = {}
-    for name in sorted(names - sys.stdlib_module_names - {"__main__", "lightwork"}):
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if isinstance(version, str):
-            found[name] = version
-    return json.dumps(found, separators=(",", ":")).encode() if found else b""
-
-
 def _plain_pickle(made: Pickled) -> Emission:
     return Emission(lambda: (memoryview(piece).cast("B") for piece in made.pieces))
 
 
 def _emission(made: Pickled, user: bytes) -> Emission:
-    about, versions, flags = _about(made), _versions(made), made.reducers.orders
+    about, noted, flags = _about(made), versions.of(made.reducers), made.reducers.orders
     if len(made.pieces) == 1:
-        whole = layout.whole(made.pieces[0], about, versions, user, flags)  # type: ignore[arg-type]
+        whole = layout.whole(made.pieces[0], about, noted, user, flags)  # type: ignore[arg-type]
         if whole is not None:
             return Emission(lambda: (block for block in (whole,)))
     plan = layout.Layout()
     runs: list[layout.Run] = [run for piece in made.pieces for run in plan.feed(piece)]
     runs.append((plan.close(), None))
-    total = layout.sizes(plan.position, len(plan.entries), about, versions, user)
+    total = layout.sizes(plan.position, len(plan.entries), about, noted, user)
 
     def emit() -> Generator[bytes | memoryview]:
         stream, digests = xxh3_128(), []
@@ -198,7 +191,7 @@ def _emission(made: Pickled, user: bytes) -> Emission:
             digest = xxh3_128()
             yield from _digested(piece, made.reducers, digest)
             digests.append(digest.digest())
-        yield layout.footer(total, plan.entries, digests, stream.digest(), about, versions, user, flags)
+        yield layout.footer(total, plan.entries, digests, stream.digest(), about, noted, user, flags)
 
     return Emission(emit, total)
 
