@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
@@ -581,12 +580,3 @@ def test_recursion_goes_deep(memory):
     # From 3.12 on only our one frame counts beside the user's; before, the call of an object counts too.
     deep = (limit - frames - 80) // (2 if sys.version_info >= (3, 12) else 3)
     assert down(deep) == deep
-
-
-def test_a_coroutine_function_says_that_it_is_not_stored(memory):
-    @memory.cache
-    async def f(x):
-        return x
-
-    with pytest.warns(CacheWarning, match="not stored"):
-        assert asyncio.run(f(1)) == 1

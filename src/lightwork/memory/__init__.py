@@ -6,8 +6,17 @@
 
 from __future__ import annotations
 
+from lightwork.memory.freshness import expires_after
 from lightwork.memory.function import NotMemorizedFunc
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.memory import Memory
+from lightwork.memory.result import MemorizedResult, NotMemorizedResult
 
-__all__ = ["MemorizedFunc", "Memory", "NotMemorizedFunc"]
+__all__ = [
+    "MemorizedFunc",
+    "MemorizedResult",
+    "Memory",
+    "NotMemorizedFunc",
+    "NotMemorizedResult",
+    "expires_after",
+]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from lightwork.settings import MmapMode
 
-__all__ = ["ABSENT", "describe", "read", "write"]
+__all__ = ["ABSENT", "Absent", "Compress", "describe", "exists", "read", "write"]
 
 ReadMode = Literal["r", "c"]
 Compress = bool | int | str | tuple[str, int]
@@ -67,6 +67,14 @@ def read(
     from lightwork.persist import load_path
 
     return load_path(path, mmap_mode, native=mmap_mode is None)
+
+
+def exists(path: str) -> bool:
+    """Whether there is an entry that is not empty."""
+    try:
+        return os.stat(path).st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _first_read(data: bytes, path: str) -> tuple[object, dict[str, object]]:

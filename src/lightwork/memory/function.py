@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
 
-__all__ = ["MAIN", "CachedFunc", "NotMemorizedFunc"]
+from lightwork.memory.result import NotMemorizedResult, ShelvedResult
+
+__all__ = ["MAIN", "CachedFunc", "NotMemorizedFunc", "is_coroutine_function"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -62,6 +64,10 @@ class CachedFunc(Generic[P, R]):
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, object]]:
         """Compute anew; returns the result, and metadata (none where nothing is kept)."""
         return self.func(*args, **kwargs), {}
+
+    def call_and_shelve(self, /, *args: P.args, **kwargs: P.kwargs) -> ShelvedResult[R]:
+        """The result of this call, as a reference to be read later."""
+        return NotMemorizedResult(self.func(*args, **kwargs))
 
     def check_call_in_cache(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether the result of this call is there."""
@@ -123,6 +129,14 @@ class NotMemorizedFunc(CachedFunc[P, R]):
 
     def __repr__(self) -> str:
         return f"NotMemorizedFunc(func={self.func!r})"
+
+
+def is_coroutine_function(func: Callable[..., object]) -> bool:
+    """Whether a call of a function makes a coroutine; wrappers that only look so do not count."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    code = getattr(getattr(func, "__func__", func), "__code__", None)
+    return code is not None and bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
 
 
 def _held_by_name(func: Callable[..., object]) -> object:

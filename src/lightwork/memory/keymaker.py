@@ -20,6 +20,7 @@ from lightwork.observe.messages import shorten
 
 if TYPE_CHECKING:
     from lightwork.hashing import Fingerprint
+    from lightwork.memory.options import Options
     from lightwork.memory.stores.local import LocalStore
 
 __all__ = ["Key", "KeyMaker", "script"]
@@ -43,6 +44,13 @@ class Key(NamedTuple):
     classes: tuple[Fingerprint, ...]
 
 
+def _untracked(func: Callable[..., object]) -> Fingerprint:
+    """The fingerprint of a function whose code is not to count."""
+    from lightwork.hashing import Fingerprint
+
+    return Fingerprint(bytes(16), (), ())
+
+
 class KeyMaker:
     """Makes the keys of one function's calls; shared by its bound methods.
 
@@ -58,21 +66,25 @@ class KeyMaker:
         "_folder",
         "_hexdigest",
         "_made_for",
+        "_plain",
         "_prefix",
         "function",
+        "hits",
         "identity",
-        "ignore",
         "label",
+        "misses",
+        "options",
         "store",
     )
 
     def __init__(
-        self, function: Callable[..., object], identity: Identity, ignore: tuple[str, ...], store: LocalStore
+        self, function: Callable[..., object], identity: Identity, store: LocalStore, options: Options
     ) -> None:
         self.function = function
         self.identity = identity
-        self.ignore = ignore
         self.store = store
+        self.options = options
+        self.hits = self.misses = 0
         self.label = ""
         self._made_for: tuple[object, ...] | None = None
 
@@ -80,6 +92,8 @@ class KeyMaker:
         """The key of a call. This runs on each hit: what is short stands here instead of in a function."""
         values = self.bind(args, kwargs)
         code = self._fingerprint(self.function)
+        if not self._plain:
+            return self._special(values, code, args, kwargs)
         try:
             said = self._digest(values)
         except TypeError as error:
@@ -90,6 +104,34 @@ class KeyMaker:
         if not PLAIN.issuperset(map(type, values)):
             classes = self._classes_in(values)
             parts += b"".join([each.digest for each in classes])
+        return self._key(parts, values, code, classes)
+
+    def _special(self, values: Values, code: Fingerprint, args: Values, kwargs: Mapping[str, object]) -> Key:
+        """The key of a function with options that have a say in it."""
+        from lightwork.hashing import fingerprint
+
+        options, said = self.options, values
+        followed: list[Callable[..., object]] = [each for each in options.depends_on if callable(each)]
+        if options.key is not None:
+            said = (options.key(*args, **kwargs),)
+            followed.append(options.key)
+        try:
+            parts = self._prefix + code.digest + self._digest(said)
+        except TypeError as error:
+            self._refuse(said, error)
+        parts += self._digest([each for each in options.depends_on if not callable(each)])
+        parts += b"".join([fingerprint(each).digest for each in followed])
+        classes = () if options.track == "none" else self._classes_in(said)
+        parts += b"".join([each.digest for each in classes])
+        return self._key(parts, values, code, classes)
+
+    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
+        """The key of a call whose path another process made."""
+        values = self.bind(args, kwargs)
+        classes = () if self.options.track == "none" else self._classes_in(values)
+        return Key(path, values, self._fingerprint(self.function), classes)
+
+    def _key(self, parts: bytes, values: Values, code: Fingerprint, classes: tuple[Fingerprint, ...]) -> Key:
         whole = self._hexdigest(parts)
         return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
 
@@ -119,10 +161,18 @@ class KeyMaker:
 
         # Held here, because an import in `key` would cost each call 0.6 µs.
         self._classes_in = classes_in
-        self._digest, self._fingerprint, self._hexdigest = digest, fingerprint, xxh3_128_hexdigest
-        self._binder = binder(self.function, self.ignore)
+        self._digest, self._hexdigest = digest, xxh3_128_hexdigest
+        options, identity = self.options, self.identity
+        # By name alone go only functions that have one; a lambda or a local function is known by its code.
+        by_name = options.track == "none" and "<" not in identity.name
+        self._fingerprint = _untracked if by_name else fingerprint
+        self._binder = binder(self.function, options.ignore)
         self._bind = self._binder.bind
-        self._prefix = digest((self.identity.module, self.identity.name, self._binder.names))
+        place = (identity.module, identity.name, self._binder.names)
+        special = (options.version, len(options.depends_on), options.key is not None, options.track)
+        # `is`, because a version may be an array, whose `==` is no answer.
+        self._plain = options.version is None and special[1:] == (0, False, "deps")
+        self._prefix = digest(place if self._plain else (*place, *special))
         self.label = self.identity.label
         self._folder = f"{self.store.folder}/"
         self._made_for = made_for

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar, cast
 
 from lightwork.errors import CacheWarning, MappingWarning
 from lightwork.memory import entry
@@ -26,19 +26,28 @@ from lightwork.memory.function import CachedFunc
 from lightwork.memory.key import Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
 from lightwork.memory.notices import warn
+from lightwork.memory.options import Options
+from lightwork.memory.result import MemorizedResult, NotMemorizedResult, ShelvedResult
+from lightwork.memory.stores.local import remove
 from lightwork.observe.messages import call_text, memory_line, say
 
 if TYPE_CHECKING:
     from lightwork.memory.stores.local import LocalStore
-    from lightwork.settings import MmapMode
     from lightwork.workers.functions import Found, Missing
 
-__all__ = ["MemorizedFunc", "Validation"]
+__all__ = ["CacheInfo", "MemorizedFunc"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Validation = Callable[[dict[str, object]], bool]
+
+class CacheInfo(NamedTuple):
+    """What `MemorizedFunc.cache_info` tells, with the names of `functools.lru_cache`."""
+
+    hits: int
+    misses: int
+    maxsize: None
+    currsize: int
 
 
 class MemorizedFunc(CachedFunc[P, R]):
@@ -69,31 +78,23 @@ class MemorizedFunc(CachedFunc[P, R]):
     >>> square.clear()
     """
 
-    def __init__(
-        self,
-        func: Callable[P, R],
-        store: LocalStore,
-        *,
-        ignore: Sequence[str] = (),
-        verbose: int = 1,
-        mmap_mode: MmapMode | None = None,
-        compress: entry.Compress = False,
-        cache_validation_callback: Validation | None = None,
-    ) -> None:
+    def __init__(self, func: Callable[P, R], store: LocalStore, options: Options) -> None:
         super().__init__(func)
-        self._callee = unwrap(func)
-        if ignore:
+        self.timestamp = time.time()
+        self._set_up(store, options, identify(unwrap(func).function, script()))
+        if options.ignore:
             from lightwork.memory.binding import check_ignore
 
-            check_ignore(self._callee.function, ignore)
-        self.ignore = tuple(ignore)
-        self.verbose = verbose
-        self.mmap_mode = mmap_mode
-        self.compress = compress
-        self.cache_validation_callback = cache_validation_callback
-        self.timestamp = time.time()
-        identity = identify(self._callee.function, script())
-        self._keys = KeyMaker(self._callee.function, identity, self.ignore, store)
+            check_ignore(self._callee.function, options.ignore)
+
+    def _set_up(self, store: LocalStore, options: Options, identity: Identity) -> None:
+        self._options = options
+        self.ignore = options.ignore
+        self.verbose = options.verbose
+        self.mmap_mode = options.mmap_mode
+        self.cache_validation_callback = options.cache_validation_callback
+        self._callee = unwrap(self.func)
+        self._keys = KeyMaker(self._callee.function, identity, store, options)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of this call: from its entry, or computed and stored."""
@@ -123,11 +124,40 @@ class MemorizedFunc(CachedFunc[P, R]):
         return self._keep(key, told, computed, time.perf_counter() - started)
 
     def check_call_in_cache(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Whether the result of this call is there (it is not loaded)."""
-        try:
-            return os.stat(self._key(args, kwargs).path).st_size > 0
-        except FileNotFoundError:
-            return False
+        """Whether the result of this call is there and may be used (it is not loaded, unless that must be asked)."""
+        return self._is_there(self._key(args, kwargs))
+
+    def call_and_shelve(self, /, *args: P.args, **kwargs: P.kwargs) -> ShelvedResult[R]:
+        """A reference to the result of this call, which is computed if it is not there, and not loaded if it is."""
+        key = self._key(args, kwargs)
+        if not self._is_there(key):
+            value, stored = self.compute(key, args, kwargs, store=True)
+            if not stored:
+                return NotMemorizedResult(value)
+        return self._shelved(key)
+
+    def _shelved(self, key: Key) -> MemorizedResult[R]:
+        location = os.path.dirname(self.store_backend.folder)
+        call_id = self.func_id, key.path[-32:]
+        return MemorizedResult(location, call_id, mmap_mode=self.mmap_mode, timestamp=self.timestamp)
+
+    def forget(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget the result of one call."""
+        remove(self._key(args, kwargs).path)
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute the result of one call anew, and keep that."""
+        return self.call(*args, **kwargs)[0]
+
+    def cache_info(self) -> CacheInfo:
+        """Hits and misses in this process, and how many results are kept."""
+        size = sum(1 for _ in self.store_backend.entries(self.func_id))
+        return CacheInfo(self._keys.hits, self._keys.misses, None, size)
+
+    def cache_clear(self) -> None:
+        """`clear`, by the name that `functools.lru_cache` has for it; the counts begin anew, too."""
+        self.clear(warn=False)
+        self._keys.hits = self._keys.misses = 0
 
     def clear(self, warn: bool = True) -> None:
         """Forget all results of this function, those of its earlier code too.
@@ -162,9 +192,9 @@ class MemorizedFunc(CachedFunc[P, R]):
         from lightwork.hashing import digest
 
         mine, theirs = self._keys, other._keys
-        return (mine.identity, mine.ignore, mine.store) == (
+        return (mine.identity, mine.options.ignore, mine.store) == (
             theirs.identity,
-            theirs.ignore,
+            theirs.options.ignore,
             theirs.store,
         ) and digest(self.func) == digest(other.func)
 
@@ -200,16 +230,19 @@ class MemorizedFunc(CachedFunc[P, R]):
     def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> object:
         """The remembered result, or `ABSENT`."""
         started = time.perf_counter() if self.verbose > 1 else 0.0
-        valid = self.cache_validation_callback
+        keys = self._keys
         try:
             value, metadata = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)
         except (Warning, RecursionError, MemoryError):
             raise
         except Exception as error:
             self._tell_unreadable(key.path, error)
+            keys.misses += 1
             return ABSENT
-        if value is ABSENT or (valid is not None and not valid(metadata)):
+        if value is ABSENT or not self._is_valid(metadata):
+            keys.misses += 1
             return ABSENT
+        keys.hits += 1
         if self.verbose > 1:
             call = call_text(self.shown, args, kwargs)
             say(memory_line("loaded", call, time.perf_counter() - started), output=True)
@@ -217,24 +250,36 @@ class MemorizedFunc(CachedFunc[P, R]):
                 say(f"[Memory] from {key.path}", output=True)
         return value
 
-    def compute(
-        self, key: Key, args: Values, kwargs: Mapping[str, object], *, store: bool
-    ) -> tuple[object, bool]:
-        """Compute in a worker; returns the result, and whether the entry holds it."""
+    def _is_valid(self, metadata: dict[str, object]) -> bool:
+        """Whether an entry that is there may be used."""
+        life, valid = self._options.expires, self.cache_validation_callback
+        if life is not None:
+            from lightwork.memory.freshness import is_fresh
+
+            if not is_fresh(metadata, life, time.time()):
+                return False
+        return valid is None or bool(valid(metadata))
+
+    def _is_there(self, key: Key) -> bool:
+        if self._options.expires is None and self.cache_validation_callback is None:
+            return entry.exists(key.path)
+        try:
+            value, metadata = entry.read(key.path, "r", self._tell_compressed)
+        except Exception:  # an entry that cannot be read is none; the next call says so, and replaces it
+            return False
+        return value is not ABSENT and self._is_valid(metadata)
+
+    def compute(self, key: Key, args: Values, kwargs: Mapping[str, object], *, store: bool) -> tuple[R, bool]:
+        """Compute, in a worker or to shelve; returns the result, and whether the entry holds it."""
         told = self._begin(key, args, kwargs)
         started = time.perf_counter()
-        value = cast("Callable[..., object]", self.func)(*args, **kwargs)
+        value = cast("Callable[..., R]", self.func)(*args, **kwargs)
         metadata = self._end(key, told, time.perf_counter() - started)
         return value, store and self._store(key.path, value, metadata)
 
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call whose path another process made."""
-        from lightwork.hashing import fingerprint
-        from lightwork.memory.classes import classes_in
-
-        args, kwargs = self._callee.arguments(args, kwargs)
-        values = self._keys.bind(args, kwargs)
-        return Key(path, values, fingerprint(self._callee.function), classes_in(values))
+        return self._keys.key_at(path, *self._callee.arguments(args, kwargs))
 
     def _begin(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> dict[str, str]:
         """What is to be told of a call before the function may change its arguments."""
@@ -253,7 +298,11 @@ class MemorizedFunc(CachedFunc[P, R]):
     ) -> tuple[R, dict[str, object]]:
         """Store a result; returns what the caller gets (the same, or mapped from the entry), and the metadata."""
         metadata = self._end(key, told, seconds)
-        if self._store(key.path, value, metadata) and self.mmap_mode is not None and not self.compress:
+        if (
+            self._store(key.path, value, metadata)
+            and self.mmap_mode is not None
+            and not self._options.compress
+        ):
             # So that the first call returns what later ones do.
             mapped = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)[0]
             if mapped is not ABSENT:
@@ -261,13 +310,15 @@ class MemorizedFunc(CachedFunc[P, R]):
         return value, metadata
 
     def _store(self, path: str, value: object, metadata: Mapping[str, object]) -> bool:
-        store = self.store_backend
+        store, options = self.store_backend, self._options
+        if options.store_if is not None and not options.store_if(value):
+            return False
         try:
             try:
-                entry.write(path, value, self.compress, metadata)
+                entry.write(path, value, options.compress, metadata)
             except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
                 store.make_room(path)
-                entry.write(path, value, self.compress, metadata)
+                entry.write(path, value, options.compress, metadata)
         except (Warning, RecursionError):
             raise
         except OSError as error:
@@ -315,18 +366,17 @@ class MemorizedFunc(CachedFunc[P, R]):
         return bound
 
     def __getstate__(self) -> dict[str, object]:
-        state = super().__getstate__()
-        state.update({name: getattr(self, name) for name in _OPTIONS})
-        state["identity"], state["store"] = self._keys.identity, self._keys.store
-        return state
+        said = {name: getattr(self, name) for name in ("verbose", "mmap_mode", "cache_validation_callback")}
+        return {
+            **super().__getstate__(),
+            "options": self._options._replace(**said),
+            "identity": self._keys.identity,
+            "store": self._keys.store,
+            "timestamp": self.timestamp,
+        }
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
         super().__setstate__(state)
-        for name in _OPTIONS:
-            setattr(self, name, state[name])
-        self._callee = unwrap(self.func)
-        identity, store = cast(Identity, state["identity"]), cast("LocalStore", state["store"])
-        self._keys = KeyMaker(self._callee.function, identity, self.ignore, store)
-
-
-_OPTIONS = ("ignore", "verbose", "mmap_mode", "compress", "cache_validation_callback", "timestamp")
+        self.timestamp = cast(float, state["timestamp"])
+        options, identity = cast(Options, state["options"]), cast(Identity, state["identity"])
+        self._set_up(cast("LocalStore", state["store"]), options, identity)

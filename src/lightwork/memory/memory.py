@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from lightwork.errors import CacheWarning, OptionError, OptionTypeError
-from lightwork.memory.entry import READ_MODES, Compress
-from lightwork.memory.function import CachedFunc, NotMemorizedFunc
-from lightwork.memory.memorized import MemorizedFunc, Validation
+from lightwork.memory.entry import Compress
+from lightwork.memory.freshness import lifetime
+from lightwork.memory.function import CachedFunc, NotMemorizedFunc, is_coroutine_function
+from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.notices import warn
-from lightwork.memory.stores.local import LocalStore
+from lightwork.memory.options import (
+    Options,
+    Track,
+    Validation,
+    check_compress,
+    check_mode,
+    check_track,
+    check_verbose,
+)
+from lightwork.memory.quota import seconds_of, victims
+from lightwork.memory.stores.local import LocalStore, remove
 from lightwork.observe.messages import say
-from lightwork.settings import Default, MmapMode, cache_folder, default
+from lightwork.settings import Default, MmapMode, cache_folder, default, parse_size
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from lightwork.memory.freshness import Expires
 
 __all__ = ["Memory"]
 
@@ -82,9 +98,9 @@ class Memory:
             raise OptionTypeError(f"backend={backend!r}: there is no such backend; use 'local', a folder")
         self.location = _folder(location)
         self.backend = backend
-        self.mmap_mode = _mode(mmap_mode)
-        self.compress = _compression(compress)
-        self.verbose = _number(verbose)
+        self.mmap_mode = check_mode(mmap_mode)
+        self.compress = check_compress(compress)
+        self.verbose = check_verbose(verbose)
         self.backend_options = dict(backend_options or {})
         self.timestamp = time.time()
         self.store_backend = None if self.location is None else LocalStore(self.location)
@@ -97,6 +113,13 @@ class Memory:
         verbose: int | None = None,
         mmap_mode: MmapMode | bool | None = False,
         cache_validation_callback: Validation | None = None,
+        *,
+        expires: Expires | None = None,
+        version: object = None,
+        depends_on: Iterable[object] = (),
+        key: Callable[..., object] | None = None,
+        store_if: Callable[[object], object] | None = None,
+        track: Track = "deps",
     ) -> CachedFunc[P, R]: ...
     @overload
     def cache(
@@ -106,6 +129,13 @@ class Memory:
         verbose: int | None = None,
         mmap_mode: MmapMode | bool | None = False,
         cache_validation_callback: Validation | None = None,
+        *,
+        expires: Expires | None = None,
+        version: object = None,
+        depends_on: Iterable[object] = (),
+        key: Callable[..., object] | None = None,
+        store_if: Callable[[object], object] | None = None,
+        track: Track = "deps",
     ) -> Callable[[Callable[P, R]], CachedFunc[P, R]]: ...
     def cache(
         self,
@@ -114,6 +144,13 @@ class Memory:
         verbose: int | None = None,
         mmap_mode: MmapMode | bool | None = False,
         cache_validation_callback: Validation | None = None,
+        *,
+        expires: Expires | None = None,
+        version: object = None,
+        depends_on: Iterable[object] = (),
+        key: Callable[..., object] | None = None,
+        store_if: Callable[[object], object] | None = None,
+        track: Track = "deps",
     ) -> Any:
         """Make a function remember; as a decorator, with or without arguments, or by a call.
 
@@ -131,6 +168,20 @@ class Memory:
         cache_validation_callback : callable, optional
             Takes the metadata of an entry (``duration``, ``input_args``, ``time``) and returns whether it may be
             used; if not, the function is computed again.
+        expires : float, timedelta, str or callable, optional
+            How long a result may be used: seconds, a `timedelta`, text such as ``"7d"``, or a function that takes
+            the metadata of an entry and returns one of these.
+        version : optional
+            Any value; results of another version are others.
+        depends_on : list, optional
+            Functions (their code counts) and values that the result depends on besides.
+        key : callable, optional
+            Takes the arguments of a call and returns what stands for them in the key.
+        store_if : callable, optional
+            Takes a result and returns whether it is to be kept.
+        track : {"deps", "none"}
+            Whether the user's code that the function runs is part of the key. With ``"none"`` the function's
+            name and `version` stand for it; lambdas and local functions count by their code all the same.
 
         Returns
         -------
@@ -153,30 +204,37 @@ class Memory:
         (8, 8)
         >>> memory.clear()
         """
+        options = Options(
+            ignore=_names(ignore),
+            verbose=self.verbose if verbose is None else check_verbose(verbose),
+            mmap_mode=self.mmap_mode if mmap_mode is False else check_mode(mmap_mode),
+            compress=self.compress,
+            cache_validation_callback=cache_validation_callback,
+            expires=lifetime(expires),
+            version=version,
+            depends_on=tuple(depends_on),
+            key=key,
+            store_if=store_if,
+            track=check_track(track),
+        )
         if func is None:
+            return lambda func: self._remember(func, options)
+        return self._remember(func, options)
 
-            def decorate(func: Callable[P, R]) -> CachedFunc[P, R]:
-                return self.cache(func, ignore, verbose, mmap_mode, cache_validation_callback)
-
-            return decorate
+    def _remember(self, func: Any, options: Options) -> Any:
         if isinstance(func, staticmethod | classmethod):
-            inner = self.cache(func.__func__, ignore, verbose, mmap_mode, cache_validation_callback)
-            return type(func)(inner)
+            return type(func)(self._remember(func.__func__, options))
         if isinstance(func, CachedFunc):
             func = func.func
         if not callable(func):
             raise OptionTypeError(f"cache() takes a function, not {func!r}")
         if self.store_backend is None:
             return NotMemorizedFunc(func)
-        return MemorizedFunc(
-            func,
-            self.store_backend,
-            ignore=ignore or (),
-            verbose=self.verbose if verbose is None else _number(verbose),
-            mmap_mode=self.mmap_mode if mmap_mode is False else _mode(mmap_mode),
-            compress=self.compress,
-            cache_validation_callback=cache_validation_callback,
-        )
+        if is_coroutine_function(func):
+            from lightwork.memory.asynchronous import AsyncMemorizedFunc
+
+            return AsyncMemorizedFunc(func, self.store_backend, options)
+        return MemorizedFunc(func, self.store_backend, options)
 
     def eval(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function, or take what it returned for these arguments earlier.
@@ -188,6 +246,36 @@ class Memory:
         1024
         """
         return self.cache(func)(*args, **kwargs)
+
+    def reduce_size(
+        self,
+        bytes_limit: int | str | None = None,
+        items_limit: int | None = None,
+        age_limit: timedelta | float | str | None = None,
+    ) -> None:
+        """Remove results, those first that were not used for longest, until what is left keeps the limits.
+
+        Parameters
+        ----------
+        bytes_limit : int or str, optional
+            How many bytes may be taken: a number, or text such as ``"500M"``.
+        items_limit : int, optional
+            How many results may be kept.
+        age_limit : timedelta, float or str, optional
+            How long a result may go unused: a `timedelta`, seconds, or text such as ``"7d"``.
+        """
+        if self.store_backend is None:
+            return
+        if items_limit is not None and items_limit < 0:
+            raise OptionError(f"items_limit={items_limit} is negative; say how many results may be kept")
+        gone = victims(
+            self.store_backend.held(),
+            bytes_limit=None if bytes_limit is None else parse_size(bytes_limit, "bytes_limit"),
+            items_limit=items_limit,
+            unused_since=None if age_limit is None else time.time() - seconds_of(age_limit, "age_limit"),
+        )
+        for path in gone:
+            remove(path)
 
     def clear(self, warn: bool = True) -> None:
         """Forget all results below this location, those of other programs too.
@@ -234,23 +322,7 @@ def _folder(location: object) -> str | None:
     return None
 
 
-def _mode(mmap_mode: object) -> MmapMode | None:
-    for known in READ_MODES:
-        if mmap_mode is None or mmap_mode == known:
-            return known
-    listed = ", ".join(repr(known) for known in READ_MODES)
-    raise OptionError(f"mmap_mode={mmap_mode!r}: use one of {listed}")
-
-
-def _compression(compress: Compress) -> Compress:
-    if compress:  # what `dump` would refuse at the first result is told where it is said
-        from lightwork.persist.codecs import choose
-
-        choose(compress, None)
-    return compress
-
-
-def _number(verbose: object) -> int:
-    if isinstance(verbose, int):
-        return int(verbose)
-    raise OptionTypeError(f"verbose={verbose!r}: use a whole number; 0 is silent, 1 says what is computed")
+def _names(ignore: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(ignore, str):
+        raise OptionTypeError(f"ignore={ignore!r}: give a list of names, such as ignore=[{ignore!r}]")
+    return tuple(ignore or ())

@@ -15,7 +15,9 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-__all__ = ["LocalStore"]
+from lightwork.memory.quota import Held
+
+__all__ = ["LocalStore", "remove"]
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY = re.compile(r"(.+)-[0-9a-f]{32}")
@@ -60,6 +62,13 @@ class LocalStore:
                 match = _ENTRY.fullmatch(found.name)
                 if match and label in (None, match[1]):
                     yield found.path
+
+    def held(self) -> Iterator[Held]:
+        """All entries with their sizes and last uses."""
+        for path in self.entries():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found = os.stat(path)
+                yield Held(path, found.st_size, max(found.st_atime, found.st_mtime))
 
     def clear(self, label: str | None = None) -> None:
         """Remove all entries, or those with a label. With all, what broken-off writes left goes too."""

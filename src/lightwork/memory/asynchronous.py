@@ -1,0 +1,83 @@
+"""Remembered coroutine functions: the same way of a call, awaited.
+
+A hit answers without ever leaving the event loop's turn (reading a small entry takes microseconds). A function that
+is being computed may be asked for again meanwhile; then it is computed twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from lightwork.memory import entry
+from lightwork.memory.entry import ABSENT
+from lightwork.memory.memorized import MemorizedFunc
+from lightwork.memory.result import NotMemorizedResult
+
+if TYPE_CHECKING:
+    from lightwork.memory.key import Values
+    from lightwork.memory.keymaker import Key
+    from lightwork.workers.functions import Found
+
+__all__ = ["AsyncMemorizedFunc"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
+    """A coroutine function whose results are kept; made by `Memory.cache`."""
+
+    def _dress(self, func: Callable[P, Any]) -> None:
+        super()._dress(func)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+
+    @property
+    def _is_coroutine(self) -> object:
+        """What `asyncio.iscoroutinefunction` looks for before Python 3.12, where asyncio is in use."""
+        return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
+
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """The result of this call: from its entry, or awaited and stored."""
+        key = self._key(args, kwargs)
+        value = self.recall(key, args, kwargs)
+        if value is not ABSENT:
+            return value
+        return (await self._await(key, args, kwargs))[0]
+
+    async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # awaited
+        """Compute anew and keep that; returns the result and metadata."""
+        return await self._await(self._key(args, kwargs), args, kwargs)
+
+    async def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Compute the result of one call anew, and keep that."""
+        return (await self.call(*args, **kwargs))[0]
+
+    async def call_and_shelve(  # type: ignore[override]  # awaited
+        self, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
+        """A reference to the result of this call, which is awaited if it is not there."""
+        key = self._key(args, kwargs)
+        if not self._is_there(key):
+            value, _ = await self._await(key, args, kwargs)
+            if not entry.exists(key.path):
+                return NotMemorizedResult(value)
+        return self._shelved(key)
+
+    async def _await(
+        self, key: Key, args: Values, kwargs: Mapping[str, object]
+    ) -> tuple[Any, dict[str, object]]:
+        told = self._begin(key, args, kwargs)
+        started = time.perf_counter()
+        computed = await cast("Callable[..., Any]", self.func)(*args, **kwargs)
+        return self._keep(key, told, computed, time.perf_counter() - started)
+
+    def __lightwork_lookup__(self, args: Values, kwargs: Mapping[str, object]) -> Found:
+        """Answer a loop as the function would: with a coroutine, for the caller to await."""
+        from lightwork.workers.functions import Found
+
+        return Found(cast("Callable[..., object]", self)(*args, **kwargs))

@@ -1,0 +1,68 @@
+"""What may be said about a remembered function, in one value that travels with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+
+from lightwork.errors import OptionError, OptionTypeError
+from lightwork.memory.entry import READ_MODES, Compress
+
+if TYPE_CHECKING:
+    from lightwork.memory.freshness import Lifetime
+    from lightwork.settings import MmapMode
+
+__all__ = ["Options", "Track", "Validation", "check_compress", "check_mode", "check_track", "check_verbose"]
+
+Validation = Callable[[dict[str, object]], bool]
+Track = Literal["deps", "none"]
+
+
+class Options(NamedTuple):
+    """The options of one function; `Memory.cache` says what they mean."""
+
+    ignore: tuple[str, ...] = ()
+    verbose: int = 1
+    mmap_mode: MmapMode | None = None
+    compress: Compress = False
+    cache_validation_callback: Validation | None = None
+    expires: float | Callable[[dict[str, object]], Lifetime] | None = None
+    version: object = None
+    depends_on: tuple[object, ...] = ()
+    key: Callable[..., object] | None = None
+    store_if: Callable[[object], object] | None = None
+    track: Track = "deps"
+
+
+def check_mode(mmap_mode: object) -> MmapMode | None:
+    """A mode that `load` knows, or None."""
+    for known in READ_MODES:
+        if mmap_mode is None or mmap_mode == known:
+            return known if mmap_mode is not None else None
+    listed = ", ".join(repr(known) for known in READ_MODES)
+    raise OptionError(f"mmap_mode={mmap_mode!r}: use one of {listed}")
+
+
+def check_compress(compress: Compress) -> Compress:
+    """What `dump` would refuse at the first result is told where it is said."""
+    if compress:
+        from lightwork.persist.codecs import choose
+
+        choose(compress, None)
+    return compress
+
+
+def check_verbose(verbose: object) -> int:
+    """A whole number."""
+    if isinstance(verbose, int):
+        return int(verbose)
+    raise OptionTypeError(f"verbose={verbose!r}: use a whole number; 0 is silent, 1 says what is computed")
+
+
+def check_track(track: str) -> Track:
+    """What of the code is part of the key."""
+    if track in ("deps", "none"):
+        return cast(Track, track)
+    raise OptionError(
+        f"track={track!r}: use 'deps' (all of the user's code that the function runs) or 'none' (go by version=)"
+    )
