@@ -28,7 +28,7 @@ from operator import methodcaller
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from lightwork.persist import codecs
+from lightwork.persist import codecs, libraries
 from lightwork.persist.layout import BIG, HANDED_OVER, LITTLE
 from lightwork.persist.sharing import Stretches
 
@@ -71,7 +71,7 @@ class Reducers(dict[type, Reducer]):
             if issubclass(cls, type):
                 raise KeyError(cls)  # classes go by name: the pickler's own affair
             own: dict[type, Reducer] = {memoryview: _memoryview, _Strided: self._strided, _Call: tuple}
-            reducer = own.get(cls) or self._for_numpy(cls) or _PLAIN
+            reducer = own.get(cls) or self._for_numpy(cls) or libraries.reducer(cls) or _PLAIN
         self[cls] = reducer
         return reducer
 
