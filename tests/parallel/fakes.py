@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
-from lightwork.parallel.backends.base import Died, Done, TaskNotSent, Up
+from lightwork.parallel.backends.base import Died, Done, Up
 
 
 class Killed(Exception):
@@ -27,11 +28,13 @@ class FakeCrew:
         self.deepest = 0
         self.ended = None
 
+    def encode(self, index, func, args, kwargs):
+        if index in self.unsendable:
+            raise ValueError(f"task {index} cannot travel")
+        return func, tuple(copy.deepcopy(args)), kwargs
+
     def send(self, worker, first, tasks):
         assert self.ended is None
-        for index in range(first, first + len(tasks)):
-            if index in self.unsendable:
-                raise TaskNotSent(index, ValueError(f"task {index} cannot travel"))
         self.sent.append((worker, first, len(tasks)))
         self.queues[worker].append((first, list(tasks)))
         self.deepest = max(self.deepest, len(self.queues[worker]))

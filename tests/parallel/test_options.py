@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
-from lightwork.parallel.options import CHOICES, chosen, seconds, tasks_of, whole_batch
+from lightwork.parallel.options import CHOICES, chosen, seconds, tasks_of, whole, whole_batch
 from lightwork.parallel.tasks import delayed
 
 
@@ -39,6 +39,19 @@ def test_no_time_to_wait(said):
 def test_no_time_at_all(said):
     with pytest.raises(OptionTypeError, match="timeout must be"):
         seconds("timeout", said)
+
+
+@pytest.mark.parametrize(("said", "number"), [(True, 1), (0, 0), (-1, -1), (5.0, 5), (np.int64(7), 7)])
+def test_whole_numbers(said, number):
+    assert whole("verbose", said) == number
+
+
+def test_numbers_that_are_not():
+    with pytest.raises(OptionError, match="total=-1 must be 0 or more"):
+        whole("total", -1, 0)
+    for wrong in ("3", 1.5, None, [1], float("nan")):
+        with pytest.raises(OptionTypeError, match="verbose must be a whole number"):
+            whole("verbose", wrong)
 
 
 def test_batches():

@@ -447,6 +447,7 @@ class TestOptions:
             ({"max_nbytes": "big"}, "max_nbytes='big'"),
             ({"progress": "never"}, "progress='never'"),
             ({"progress": 1}, "progress=1"),
+            ({"total": -1}, "total=-1"),
             ({"backend": "loky", "require": "sharedmem"}, "contradicts require='sharedmem'"),
             ({"prefer": "processes", "require": "sharedmem"}, "contradicts require='sharedmem'"),
         ],
@@ -465,6 +466,11 @@ class TestOptions:
 
     def test_configured_values_are_checked_too(self):
         with parallel_config(prefer="gpu"), pytest.raises(OptionError, match="prefer='gpu'"):
+            Parallel()
+
+    @pytest.mark.parametrize("threads", [0, -1])
+    def test_inner_threads_that_cannot_be(self, threads):
+        with parallel_config(inner_max_num_threads=threads), pytest.raises(OptionError, match="inner_max"):
             Parallel()
 
     def test_a_window_that_comes_to_nothing_here(self):

@@ -190,17 +190,6 @@ class TestDeath:
         assert sends(plan) == [Send(1, 0, 1)]
 
 
-def test_a_task_that_cannot_be_sent_splits_its_span():
-    plan = plan_of(workers=1, size=5)
-    take(plan, 5)
-    assert sends(plan) == [Send(0, 0, 5)]
-    assert plan.not_sent(0, 0, 2) == [(0, 2), (3, 2)]
-    assert plan.finished == 1
-    assert sends(plan) == [Send(0, 0, 2)]
-    plan.done(0, 0)
-    assert sends(plan) == [Send(0, 3, 2)]
-
-
 @pytest.mark.parametrize("workers", [1, 1000])
 def test_many_tasks_in_bounded_state(workers):
     plan = plan_of(workers=workers, window=2 * workers, size=50)
@@ -277,16 +266,6 @@ class PlanMachine(RuleBasedStateMachine):
         assert self.plan.done(worker, first) == 0
         self.pace.ran(length, seconds)
         self.finish(range(first, first + length))
-
-    @precondition(lambda self: self.lying)
-    @rule(data=st.data())
-    def not_sent(self, data):
-        worker, first = data.draw(st.sampled_from(sorted(self.lying)))
-        length = self.lying.pop((worker, first))
-        index = data.draw(st.integers(first, first + length - 1))
-        self.plan.not_sent(worker, first, index)
-        self.backlog |= set(range(first, first + length)) - {index}
-        self.finish([index])
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())

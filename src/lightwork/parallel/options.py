@@ -8,12 +8,12 @@ worker starts. Sizes, numbers of workers, windows and backends have their own pl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal, SupportsFloat, TypeVar, cast
+from typing import Final, Literal, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import Task
 
-__all__ = ["CHOICES", "chosen", "seconds", "tasks_of", "whole_batch"]
+__all__ = ["CHOICES", "chosen", "seconds", "tasks_of", "whole", "whole_batch"]
 
 T = TypeVar("T")
 
@@ -55,6 +55,22 @@ def seconds(option: str, value: float | None) -> float | None:
     if not value > 0:
         raise OptionError(f"{option}={value!r} must be more than 0 seconds; None waits for ever")
     return float(value)
+
+
+def whole(option: str, value: float, least: int | None = None) -> int:
+    """A whole number, of at least `least` where that is given; True is 1, as people write ``verbose=True``.
+
+    Examples
+    --------
+    >>> whole("verbose", True)
+    1
+    """
+    said: object = value
+    if not (isinstance(said, SupportsIndex) or (isinstance(said, float) and said.is_integer())):
+        raise OptionTypeError(f"{option} must be a whole number, not {value!r}")
+    if least is not None and value < least:
+        raise OptionError(f"{option}={value!r} must be {least} or more")
+    return int(value)
 
 
 def whole_batch(value: int | Literal["auto"]) -> int | Literal["auto"]:

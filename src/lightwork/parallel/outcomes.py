@@ -83,8 +83,3 @@ class Outcomes:
             if following is None:
                 return
             chunk = following
-
-    @property
-    def waiting(self) -> int:
-        """How many chunks are finished and may not be read yet."""
-        return len(self._early)

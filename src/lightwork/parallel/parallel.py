@@ -20,7 +20,7 @@ from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import CrewOptions, Task
 from lightwork.parallel.backends.threads import inside_thread
 from lightwork.parallel.batching import Pace, understand, window
-from lightwork.parallel.options import chosen, seconds, tasks_of, whole_batch
+from lightwork.parallel.options import chosen, seconds, tasks_of, whole, whole_batch
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
@@ -155,7 +155,7 @@ class Parallel(Generic[Kind]):
         self._backend = choose(said, configured, self._prefer, self._require)
         self.return_as = chosen("return_as", return_as)
         self.return_generator = return_as != "list"
-        self.verbose = int(resolve("verbose", verbose))
+        self.verbose = whole("verbose", resolve("verbose", verbose))
         self.timeout = seconds("timeout", timeout)
         self.batch_size = whole_batch(batch_size)
         self._window_said = not isinstance(cast(object, pre_dispatch), Default)
@@ -165,9 +165,10 @@ class Parallel(Generic[Kind]):
         size = resolve("max_nbytes", max_nbytes)
         self.max_nbytes = None if size is None else parse_size(size, "max_nbytes")
         self.mmap_mode = chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
-        self._inner_threads = cast("int | None", resolve("inner_max_num_threads", default(None)))
+        threads = resolve("inner_max_num_threads", default(cast("int | None", None)))
+        self._inner_threads = None if threads is None else whole("inner_max_num_threads", threads, 1)
         self.progress = chosen("progress", progress)
-        self.total = total
+        self.total = None if total is None else whole("total", total, 0)
         self.n_completed_tasks = 0
         self.n_dispatched_tasks = 0
         self._lines: LoopLines | None = None
@@ -216,8 +217,6 @@ class Parallel(Generic[Kind]):
         if backend.module is None:
             return self._plain(source, watcher)
         limit = window(self.pre_dispatch, workers)
-        if limit == inf:
-            source = iter(list(source))
         pump = self._pump(cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher)
         if self.return_as == "list":
             return cast("list[T]", pump.collect())
@@ -269,4 +268,13 @@ class Parallel(Generic[Kind]):
         pace = Pace(fixed, ahead=self.return_generator)
         plan = Plan(limit, pace, in_batches=fixed is None or not self._window_said, workers=hands)
         outcomes = Outcomes(ordered=self.return_as != "generator_unordered")
-        return Pump(source, lambda: backend.lend(hands, options), plan, pace, outcomes, self.timeout, watcher)
+        return Pump(
+            source,
+            lambda: backend.lend(hands, options),
+            plan,
+            pace,
+            outcomes,
+            self.timeout,
+            watcher,
+            eager=limit == inf,
+        )
