@@ -7,12 +7,17 @@ depends on (`source`, `definitions`, `syntax`). What counts as the same value is
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lightwork.errors import OptionError
 from lightwork.hashing.atoms import quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
 from lightwork.hashing.rules import register_hash
-from lightwork.hashing.source import Fingerprint, fingerprint
 from lightwork.hashing.walk import Walk
+
+if TYPE_CHECKING:
+    from lightwork.hashing.source import Fingerprint as Fingerprint
+    from lightwork.hashing.source import fingerprint as fingerprint
 
 __all__ = ["Fingerprint", "digest", "fingerprint", "hash", "register_hash"]
 
@@ -77,3 +82,13 @@ def hash(obj: object, hash_name: str = "xxh3_128", coerce_mmap: bool = False) ->
             f"hash_name must be the name of a hash function, such as 'sha256', not {hash_name!r}"
         )
     return Walk(algo, coerce_mmap).digest(obj).hex()
+
+
+def __getattr__(name: str) -> object:
+    """Bind what reads code when it is first asked for: values alone are hashed without `ast` and its like."""
+    if name in ("Fingerprint", "fingerprint"):
+        from lightwork.hashing import source
+
+        globals().update(Fingerprint=source.Fingerprint, fingerprint=source.fingerprint)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

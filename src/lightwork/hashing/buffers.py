@@ -12,7 +12,6 @@ What does not: what the bytes mean. Type, shape and order are the business of `r
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import struct
 from collections.abc import Callable, Iterator
@@ -95,6 +94,8 @@ def algorithm(name: str) -> Algorithm:
             raise OptionError("hash_name='blake3' needs the package blake3: pip install blake3") from None
         made = Algorithm(name, blake3)
     elif name in _HASHLIB:
+        import hashlib
+
         # Nothing here is a secret: machines in FIPS mode still allow md5 for that.
         def new() -> Hasher:
             return hashlib.new(name, usedforsecurity=False)

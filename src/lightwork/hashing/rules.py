@@ -26,7 +26,7 @@ from lightwork.errors import OptionTypeError
 from lightwork.hashing import arrays, frames
 from lightwork.hashing.atoms import atom, count, flat, is_inline
 from lightwork.hashing.taken import Rule, Taken, by_reduce, data_of, same_pickling, traced, version_of
-from lightwork.hashing.walk import Encoding, Steps, StepsOf, Walk, install_fallback, name_of, refuse
+from lightwork.hashing.walk import Encoding, Steps, StepsOf, Walk, install, install_fallback, name_of, refuse
 
 # --- the standard library -------------------------------------------------------------------------
 
@@ -189,10 +189,13 @@ def _refuse(why: str) -> Rule:
     return rule
 
 
-# --- the tables -------------------------------------------------------------------------------------
-
 PROCESS = "it is bound to this process"
 ONCE = "it can be run through only once, and reading it would use it up"
+
+_iterator = _refuse("an iterator: " + ONCE + "; pass a list of what it yields")
+
+
+# --- the tables -------------------------------------------------------------------------------------
 
 RULES: dict[type, Rule] = {
     bytearray: _bytearray,
@@ -270,10 +273,12 @@ _resolved: weakref.WeakKeyDictionary[type, Rule] = weakref.WeakKeyDictionary()
 
 def steps_for(kind: type) -> StepsOf:
     """Return how objects of a type are encoded."""
-    if issubclass(kind, type):
-        from lightwork.hashing.source import class_steps
+    if issubclass(kind, type) or kind is types.FunctionType:
+        from lightwork.hashing import source
 
-        return class_steps
+        steps = source.function_steps if kind is types.FunctionType else source.class_steps
+        install(kind, steps)
+        return steps
     return objects
 
 
@@ -304,6 +309,8 @@ def _resolve(kind: type) -> Rule:
             return _by_user(_registered[base])
         if "__lightwork_hash__" in vars(base):
             return _by_itself
+    if kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__") and kind not in RULES:
+        return _iterator
     exact = LATE.get(name_of(kind))
     if exact is not None and _is_genuine(kind):
         return exact

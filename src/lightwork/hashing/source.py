@@ -24,9 +24,8 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from operator import is_, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
 from lightwork.hashing.atoms import ATOMS, atom, count, quick
@@ -34,14 +33,13 @@ from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import definition_of, digest_code
 from lightwork.hashing.libraries import is_library_code, is_library_module, library_name
 from lightwork.hashing.syntax import Chain, Names
-from lightwork.hashing.walk import Encoding, Steps, Walk, install, name_of
+from lightwork.hashing.walk import Encoding, Steps, Walk, name_of
 
 SMALL_DATA = 4 << 10  # bytes of a global container that is digested again on each call: about 10 us
 LARGE_DATA = 1 << 20  # bytes of a global array or frame that is digested again on each call: about 30 us
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """What a function runs and depends on.
 
     Attributes
@@ -565,6 +563,3 @@ def _tell(message: str, category: type[Warning]) -> None:
 def digest_of_code_object(code: types.CodeType) -> bytes:
     """Digest a bare code object, with the Python version that it is for."""
     return XXH3_128.once(f"{sys.version_info[:2]}".encode() + digest_code(code))
-
-
-install(types.FunctionType, function_steps)

@@ -1,0 +1,381 @@
+"""What of each type counts. The table of digests says that values differ; here is what must not make them differ."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import datetime
+import enum
+import functools
+import io
+import itertools
+import pickle
+import socket
+import sys
+import threading
+import types
+import weakref
+
+import numpy as np
+import pytest
+
+from lightwork.errors import HashError, OptionTypeError
+from lightwork.hashing import digest, hash, register_hash, rules
+
+sys.path.insert(0, __file__.rpartition("/")[0])
+import hashed_values as values
+
+sys.path.pop(0)
+
+NOT_COPIED = {"memoryview(b'a')", "types.MappingProxyType({'a': 1})", "math", "re"}
+
+
+@pytest.mark.parametrize("name", [name for name in values.EXPRESSIONS if name not in NOT_COPIED])
+def test_a_pickle_round_trip_changes_nothing(name):
+    value = values.TABLE[name]()
+    # NumPy turns foreign byte order into the machine's own when it reads protocol 4.
+    for protocol in (5,) if ">" in name else (4, 5):
+        assert digest(pickle.loads(pickle.dumps(value, protocol))) == digest(value)
+
+
+@pytest.mark.parametrize("name", values.EXPRESSIONS)
+def test_hashing_changes_nothing(name):
+    value = values.TABLE[name]()
+    assert digest(value) == digest(value)
+    assert digest([value, value]) == digest([values.TABLE[name](), value])
+
+
+# --- instances ----------------------------------------------------------------------------------------
+
+
+class Counted:
+    def __init__(self, **state):
+        self.__dict__.update(state)
+
+
+class Other(Counted):
+    pass
+
+
+class WithState:
+    def __init__(self, value, cache):
+        self.value, self.cache = value, cache
+
+    def __getstate__(self):
+        return {"value": self.value}
+
+
+class WithReduce:
+    def __init__(self, value, cache=None):
+        self.value, self.cache = value, cache
+
+    def __reduce__(self):
+        return WithReduce, (self.value,)
+
+
+class Slots:
+    __slots__ = ("__weakref__", "left", "right")
+
+
+def test_instances():
+    assert digest(Counted(a=1, b=2)) == digest(Counted(b=2, a=1))
+    assert digest(Counted(a=1)) != digest(Other(a=1)) != digest({"a": 1})
+    assert digest(WithState(1, "x")) == digest(WithState(1, "y")) != digest(WithState(2, "x"))
+    assert digest(WithReduce(1, "x")) == digest(WithReduce(1, "y")) != digest(WithReduce(2))
+    one, other, third = Slots(), Slots(), Slots()
+    one.left, other.right = 1, 1
+    third.left = 1
+    assert digest(one) == digest(third) != digest(other)
+
+
+def test_classes_of_the_same_name_elsewhere_differ():
+    made = type("Counted", (), {"__module__": "elsewhere"})()
+    assert digest(made) != digest(Counted())
+
+
+def test_a_class_that_only_bears_a_librarys_name():
+    fake = type("Decimal", (), {"__module__": "decimal", "__init__": lambda self, v: setattr(self, "v", v)})
+    assert digest(fake(1)) != digest(fake(2))
+
+
+def test_order_counts_where_it_is_part_of_the_type():
+    pairs = [("a", 1), ("b", 2)]
+    assert digest(collections.OrderedDict(pairs)) != digest(collections.OrderedDict(pairs[::-1]))
+    assert digest(collections.Counter(dict(pairs))) == digest(collections.Counter(dict(pairs[::-1])))
+    assert digest(collections.defaultdict(int, pairs)) == digest(collections.defaultdict(int, pairs[::-1]))
+    assert digest(types.MappingProxyType(dict(pairs))) == digest(types.MappingProxyType(dict(pairs[::-1])))
+
+
+@dataclasses.dataclass
+class Field:
+    a: int
+    b: int = dataclasses.field(default=0, compare=False, repr=False)
+
+
+def test_all_fields_of_a_dataclass_count():
+    assert digest(Field(1, 2)) != digest(Field(1, 3))
+    assert digest(Field(1)) == digest(Field(1, 0))
+
+
+class Alias(enum.Enum):
+    A = 1
+    B = 1  # noqa: PIE796 - an alias is what is tested
+    C = np.float64(2)
+
+
+def test_enums():
+    assert digest(Alias.A) == digest(Alias.B) != digest(Alias.C)
+
+
+def test_times():
+    utc, other = datetime.UTC, datetime.timezone(datetime.timedelta(0), "UTC!")
+    moment = datetime.datetime(2020, 1, 1, tzinfo=utc)
+    assert digest(moment) != digest(moment.replace(tzinfo=other)) != digest(moment.replace(tzinfo=None))
+
+
+def test_functions_and_methods():
+    assert digest("a".upper) == digest("".join("a").upper) != digest("b".upper)
+    counted = Counted(a=1)
+    assert digest(counted.__repr__) == digest(Counted(a=1).__repr__) != digest(Counted(a=2).__repr__)
+    assert digest(functools.partial(max, 1, key=len)) == digest(functools.partial(max, 1, key=len))
+    assert (
+        digest(functools.lru_cache(max))
+        == digest(functools.lru_cache(max))
+        != digest(functools.lru_cache(min))
+    )
+
+
+def test_classes_made_by_type():
+    def made(**space):
+        return type("Made", (Counted,), space)
+
+    assert digest(made(a=1)) == digest(made(a=1)) != digest(made(a=2))
+    assert digest(made(a=1)) != digest(type("Made", (Other,), {"a": 1}))
+
+
+# --- refused ------------------------------------------------------------------------------------------
+
+
+REFUSED = {
+    "lock": threading.Lock,
+    "lock ": threading.RLock,
+    "generator": lambda: (i for i in "a"),
+    "thread": threading.Thread,
+    "weak reference": lambda: weakref.ref(Counted),
+    "frame": sys._getframe,
+    "_thread._local": threading.local,
+    "iterator": lambda: iter([1]),
+    "count": itertools.count,
+    "map": lambda: map(len, []),
+    "zip": lambda: zip([], strict=True),
+    "reversed": lambda: reversed([1]),
+    "dict_keyiterator": lambda: iter({}),
+    "executor": lambda: concurrent.futures.ThreadPoolExecutor(1),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_bound_to_this_process_is_refused(what):
+    with pytest.raises(HashError, match=r"value\[0\]\['k'\]"):
+        hash([{"k": REFUSED[what]()}])
+
+
+def test_open_files_and_sockets_are_refused(tmp_path):
+    (tmp_path / "f").write_bytes(b"x")
+    for mode in ("r", "w", "rb", "wb", "r+b"):
+        with open(tmp_path / "f", mode) as file, pytest.raises(HashError, match="an open file"):
+            hash(file)
+    with open(tmp_path / "f", "rb", buffering=0) as file, pytest.raises(HashError, match="an open file"):
+        hash(file)
+    with socket.socket() as plug, pytest.raises(HashError, match="socket"):
+        hash(plug)
+
+
+def test_files_in_memory_are_values():
+    assert hash(io.BytesIO(b"a")) == hash(io.BytesIO(b"a")) != hash(io.BytesIO(b"b"))
+    moved = io.BytesIO(b"a")
+    moved.read()
+    assert hash(moved) != hash(io.BytesIO(b"a"))
+
+
+class Broken:
+    def __reduce__(self):
+        return 3
+
+
+class Raises:
+    def __reduce__(self):
+        raise RuntimeError("no, thanks")
+
+
+def test_a_failing_reduce_is_told():
+    with pytest.raises(HashError, match=r"value\.x .*Broken.*__reduce"):
+        hash(Counted(x=Broken()))
+    with pytest.raises(HashError, match=r"value\.x .*Raises.*no, thanks"):
+        hash(Counted(x=Raises()))
+
+
+# --- rules of the user's --------------------------------------------------------------------------------
+
+
+class Sensor:
+    def __init__(self, name, reading):
+        self.name, self.reading = name, reading
+
+
+class Special(Sensor):
+    pass
+
+
+class Itself:
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+    def __lightwork_hash__(self):
+        return {"a": self.a}
+
+
+@pytest.fixture
+def _registry():
+    before = dict(rules._registered)
+    yield
+    rules._registered.clear()
+    rules._registered.update(before)
+    rules._resolved.clear()
+
+
+@pytest.mark.usefixtures("_registry")
+def test_register_hash():
+    first = digest(Sensor("a", 1))
+    assert first != digest(Sensor("a", 2))
+    register_hash(Sensor, lambda sensor: [sensor.name])
+    assert digest(Sensor("a", 1)) == digest(Sensor("a", 2)) != digest(Sensor("b", 1))
+    assert digest(Sensor("a", 1)) != digest(Special("a", 1)) == digest(Special("a", 2))
+    assert digest(Sensor("a", 1)) != digest(["a"])
+    register_hash(Special, lambda sensor: sensor.reading)
+    assert digest(Special("a", 1)) != digest(Special("a", 2))
+
+
+@pytest.mark.usefixtures("_registry")
+def test_a_rule_may_speak_for_a_type_that_has_one():
+    register_hash(np.ndarray, lambda array: array.shape)
+    assert digest(np.zeros(3)) == digest(np.ones(3)) != digest(np.zeros(4))
+
+
+def test_lightwork_hash():
+    assert digest(Itself(1, 2)) == digest(Itself(1, 3)) != digest(Itself(2, 2))
+
+
+def test_register_hash_says_what_it_takes():
+    with pytest.raises(OptionTypeError, match="takes a class"):
+        register_hash("Sensor", len)
+    with pytest.raises(OptionTypeError, match="takes a function"):
+        register_hash(Sensor, 3)
+
+
+# --- NumPy --------------------------------------------------------------------------------------------
+
+
+def test_memory_maps(tmp_path):
+    array = np.arange(1000.0).reshape(10, 100)
+    np.save(tmp_path / "a.npy", array)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert hash(mapped) != hash(array)
+    assert hash(mapped, coerce_mmap=True) == hash(array, coerce_mmap=True) == hash(array)
+    assert hash([mapped[2:4]], coerce_mmap=True) == hash([array[2:4]])
+    assert hash(mapped) == hash(np.load(tmp_path / "a.npy", mmap_mode="r"))
+
+
+def test_data_under_a_mask_does_not_count():
+    one = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+    other = np.ma.array([1.0, 9.0, 3.0], mask=[0, 1, 0])
+    assert digest(one) == digest(other) == digest(pickle.loads(pickle.dumps(one)))
+    other.mask = [0, 0, 0]
+    assert digest(one) != digest(other)
+    bare, empty = np.ma.array([1, 2]), np.ma.array([1, 2], mask=[False, False])
+    assert digest(bare) == digest(empty) == digest(pickle.loads(pickle.dumps(bare)))
+    assert bare.fill_value == 999999
+    assert digest(bare) == digest(empty)
+    fields = [np.ma.array([(1, 2)], mask=[(0, 1)], dtype=[("a", "i4"), ("b", "i4")]) for _ in "ab"]
+    fields[1].data["b"] = 7
+    assert digest(fields[0]) == digest(fields[1])
+    objects = [np.ma.array([1, x], mask=[0, 1], dtype=object) for x in "ab"]
+    assert digest(objects[0]) == digest(objects[1])
+
+
+def test_padding_of_structs_does_not_count():
+    dtype = np.dtype([("a", "i1"), ("b", "<i4")], align=True)
+    zeros, ones = np.zeros(4, dtype), np.frombuffer(b"\xff" * 4 * dtype.itemsize, dtype).copy()
+    for name in dtype.names:
+        ones[name] = 0
+    assert zeros.tobytes() != ones.tobytes()
+    assert digest(zeros) == digest(ones)
+    assert digest(zeros[0]) == digest(ones[0])
+    ones["a"][2] = 1
+    assert digest(zeros) != digest(ones)
+    nested = np.dtype([("x", dtype), ("y", dtype, 2)])
+    assert digest(np.zeros(3, nested)) != digest(np.zeros(3, dtype))
+
+
+def test_nan_payloads_count_in_arrays():
+    nan = np.array([np.nan])
+    other = nan.view("i8") ^ 1
+    assert digest(nan) != digest(other.view("f8"))
+
+
+def test_byte_order_is_part_of_the_dtype():
+    assert digest(np.arange(3, dtype="<i4")) != digest(np.arange(3, dtype=">i4"))
+    assert (
+        digest(np.arange(3, dtype="=i8"))
+        == digest(np.arange(3, dtype="q"))
+        == digest(np.arange(3, dtype="l"))
+    )
+
+
+class Quantity(np.ndarray):
+    unit = None
+
+    def __array_finalize__(self, source):
+        self.unit = getattr(source, "unit", None)
+
+
+def test_subclasses_of_arrays():
+    made = np.arange(3.0).view(Quantity)
+    plain = digest(made)
+    made.unit = "m"
+    assert plain != digest(made) != digest(np.arange(3.0))
+
+
+def test_objects_in_arrays():
+    shared = [1]
+    one = np.array([shared, shared, None], dtype=object)
+    other = np.array([[1], [1], None], dtype=object)
+    assert digest(one) == digest(other)
+    loops = [np.empty(1, dtype=object) for _ in range(2)]
+    for loop in loops:
+        loop[0] = [loop]
+    assert digest(loops[0]) == digest(loops[1])
+    loops[1][0].append(1)
+    assert digest(loops[0]) != digest(loops[1])
+
+
+def test_string_arrays_of_numpy_2():
+    if not hasattr(np.dtypes, "StringDType"):
+        pytest.skip("NumPy has no StringDType")
+    made = np.array(["a", "b" * 100], dtype=np.dtypes.StringDType())
+    assert (
+        digest(made)
+        == digest(made.copy())
+        != digest(np.array(["a", "c" * 100], dtype=np.dtypes.StringDType()))
+    )
+    assert digest(made) == digest(pickle.loads(pickle.dumps(made)))
+
+
+def test_random_generators():
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    assert digest(one) == digest(other)
+    one.random()
+    assert digest(one) != digest(other)
+    state = np.random.RandomState(1)
+    assert digest(state) == digest(np.random.RandomState(1)) == digest(pickle.loads(pickle.dumps(state)))
