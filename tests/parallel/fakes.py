@@ -28,10 +28,11 @@ class FakeCrew:
         self.deepest = 0
         self.ended = None
 
-    def encode(self, index, func, args, kwargs):
+    def encode(self, index, task):
         if index in self.unsendable:
             raise ValueError(f"task {index} cannot travel")
-        return func, tuple(copy.deepcopy(args)), kwargs
+        func, args, kwargs = task
+        return func, copy.deepcopy(args), kwargs
 
     def send(self, worker, first, tasks):
         assert self.ended is None

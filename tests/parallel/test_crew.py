@@ -28,7 +28,7 @@ def crew():
 
 def send(crew, worker, first, tasks):
     """Encode the tasks of a span and queue them, as the pump does."""
-    crew.send(worker, first, [crew.encode(index, *task) for index, task in enumerate(tasks, first)])
+    crew.send(worker, first, [crew.encode(index, task) for index, task in enumerate(tasks, first)])
 
 
 def collect(crew, count):
@@ -203,7 +203,7 @@ def test_a_task_that_fails_tells_its_number_and_traceback_and_the_others_go_on(c
 
 def test_the_argument_that_cannot_be_pickled_is_named(crew):
     with pytest.raises(PicklingFailedError, match=r"task 4, print\(.*argument 1 cannot be pickled"):
-        crew.encode(4, print, (1, threading.Lock()), {})
+        crew.encode(4, (print, (1, threading.Lock()), {}))
     send(crew, crew.workers[0], 3, [(len, ("a",), {})])
     assert collect(crew, 1)[0].results == [1]
 

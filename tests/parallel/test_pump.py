@@ -46,6 +46,7 @@ class Loop:
         ahead=False,
         timeout=None,
         in_batches=True,
+        eager=False,
         **crew,
     ):
         self.taken = 0
@@ -58,7 +59,9 @@ class Loop:
             self.crew = FakeCrew(workers, **crew)
             return self.crew
 
-        self.pump = Pump(self.counting(tasks), hire, self.plan, pace, outcomes, timeout, self.recorder)
+        self.pump = Pump(
+            self.counting(tasks), hire, self.plan, pace, outcomes, timeout, self.recorder, eager=eager
+        )
 
     def counting(self, tasks):
         for task in tasks:
@@ -100,6 +103,11 @@ class TestCollect:
         if count:
             assert loop.crew.ended == "released"
 
+    @given(shapes(), st.integers(0, 60), st.booleans())
+    def test_a_task_is_what_it_was_when_it_was_taken(self, shape, count, eager):
+        loop = Loop(refilled(count), eager=eager, **shape)
+        assert loop.pump.collect() == [[i] for i in range(count)]
+
     def test_no_tasks_no_workers(self):
         loop = Loop([])
         assert loop.pump.collect() == []
@@ -131,7 +139,6 @@ class TestCollect:
     def test_one_slow_result_holds_up_nothing(self):
         """A list's window counts what is not finished; results that wait for an earlier one do not fill it."""
         loop = Loop(squares(100), workers=2, window=2)
-        loop.pump._source = iter(list(squares(100)))
         crew = FakeCrew(2)
         crew.random.choice = lambda busy: busy[-1]  # the first worker's answer comes last
         loop.pump._hire = lambda: crew
@@ -325,6 +332,14 @@ class TestDeath:
         loop = Loop(tasks, **shape)
         with pytest.raises(RuntimeError, match="died in None"):
             loop.pump.collect()
+
+
+def refilled(count):
+    """An input that fills one buffer again and again, as readers of files do."""
+    buffer = [None]
+    for i in range(count):
+        buffer[0] = i
+        yield delayed(list)(buffer)
 
 
 class TestNotSent:

@@ -1,9 +1,7 @@
-import functools
-
 import pytest
 
 from lightwork.errors import LightworkError, OptionTypeError, TaskFormatError
-from lightwork.parallel.tasks import checked, delayed
+from lightwork.parallel.tasks import delayed, is_plain, triple
 
 
 def test_delayed_notes_the_call_down():
@@ -24,24 +22,18 @@ def test_delayed_refuses_what_cannot_be_called():
         delayed(3)
 
 
-class TestChecked:
-    def test_good_spans_are_handed_back_as_they_are(self):
-        tasks = [delayed(abs)(1), delayed(functools.partial(pow, 2))(3), delayed(abs)(2)]
-        same, kinds = checked(0, tasks)
-        assert same is tasks
-        assert kinds == {type(abs), functools.partial}
-
-    def test_an_empty_span(self):
-        assert checked(0, []) == ([], set())
+class TestShape:
+    def test_what_delayed_makes_is_plain(self):
+        assert is_plain(delayed(abs)(1, x=2))
 
     @pytest.mark.parametrize(
         "task", [[abs, (1,), {}], (abs, [1], {}), iter([abs, iter([1]), ()]), (abs, {1: 2}, [])]
     )
     def test_other_triples_are_brought_into_shape(self, task):
-        tasks, kinds = checked(0, [delayed(abs)(-2), task])
-        func, args, kwargs = tasks[1]
-        assert (type(tasks[1]), func, args, kwargs) == (tuple, abs, (1,), {})
-        assert kinds == {type(abs)}
+        assert not is_plain(task)
+        made = triple(0, task)
+        assert is_plain(made)
+        assert made == (abs, (1,), {})
 
     @pytest.mark.parametrize(
         ("task", "said"),
@@ -57,6 +49,6 @@ class TestChecked:
     )
     def test_what_is_no_task_is_named_by_position(self, task, said):
         with pytest.raises(TaskFormatError) as caught:
-            checked(7, [delayed(abs)(1), delayed(abs)(2), task])
+            triple(9, task)
         assert said in str(caught.value)
         assert isinstance(caught.value, LightworkError)

@@ -18,9 +18,11 @@ PROLOGUE = """
 import os, signal, sys, time
 from lightwork.parallel.backends.base import CrewOptions
 from lightwork.parallel.backends.processes import lend
+def send(crew, index, worker, func, *args):
+    crew.send(worker, index, [crew.encode(index, (func, args, {}))])
 def pids(crew):
     for index, worker in enumerate(crew.workers):
-        crew.send(worker, index, [(os.getpid, (), {})])
+        send(crew, index, worker, os.getpid)
     found = []
     while len(found) < len(crew.workers):
         found += [event.results[0] for event in crew.wait(30)]
@@ -57,7 +59,7 @@ crew = lend(2, CrewOptions())
 found = pids(crew)
 parents = {int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1]) for pid in found}
 for index, worker in enumerate(crew.workers):
-    crew.send(worker, index, [(time.sleep, (60,), {})])
+    send(crew, index, worker, time.sleep, 60)
 print(*found, *parents, flush=True)
 """
 
@@ -104,7 +106,7 @@ def test_everything_ends_with_the_program_and_idle_workers_leave_by_the_front_do
     crew = lend(2, CrewOptions())
     found = pids(crew)
     for index, worker in enumerate(crew.workers):
-        crew.send(worker, index, [(register, ({str(tmp_path / "log")!r},), {{}})])
+        send(crew, index, worker, register, {str(tmp_path / "log")!r})
     done = 0
     while done < 2:
         done += len(crew.wait(30))

@@ -210,19 +210,6 @@ class Plan:
         self._offer(lane)
         return Send(lane.name, first, count)
 
-    def not_sent(self, worker: int, first: int, index: int) -> list[tuple[int, int]]:
-        """A span just commanded cannot be sent because of one task: that one is finished, the rest needs sending.
-
-        Returns the spans that the others are in now.
-        """
-        count = self._withdraw(self._lanes[worker], first)
-        self.finished += 1
-        self._losses.pop(index, None)
-        rest = [(first, index - first), (index + 1, first + count - index - 1)]
-        pieces = [span for span in rest if span[1]]
-        self._backlog.extendleft(reversed(pieces))
-        return pieces
-
     def done(self, worker: int, first: int) -> int:
         """A worker finished a span: the number of its tasks, or 0 where it did not have it."""
         lane = self._lanes.get(worker)

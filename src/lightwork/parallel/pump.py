@@ -18,14 +18,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from os import getpid
 from time import perf_counter
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from lightwork.errors import LightworkError, TaskFormatError
-from lightwork.parallel.backends.base import Crew, Died, Done, Event, Task, TaskNotSent
+from lightwork.parallel.backends.base import Crew, Died, Done, Encode, Event, Task
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
-from lightwork.parallel.tasks import checked, refusal
+from lightwork.parallel.tasks import is_plain, refusal, triple
 from lightwork.workers.functions import Found, Remembered
 
 __all__ = ["Pump", "Watcher"]
@@ -44,6 +44,13 @@ class Watcher(Protocol):
         """The loop is over, called once; `whole` says whether every task was finished and none failed."""
 
 
+class _Answer(NamedTuple):
+    """What became of a task that needs no worker: it is remembered, or it cannot travel."""
+
+    value: object
+    error: Exception | None
+
+
 class Pump:
     """One loop.
 
@@ -59,19 +66,24 @@ class Pump:
         Seconds that the next result is waited for.
     watcher : Watcher
         Told how far the loop has come.
+    eager : bool
+        Whether the whole input is taken before anything else.
     """
 
     def __init__(
         self,
-        source: Iterator[Task[object]],
+        source: Iterator[object],
         hire: Callable[[], Crew],
         plan: Plan,
         pace: Pace,
         outcomes: Outcomes,
         timeout: float | None,
         watcher: Watcher,
+        *,
+        eager: bool = False,
     ) -> None:
-        self._source = source
+        self._prepared = self._prepare(source)
+        self._eager = eager
         self._hire = hire
         self._crew: Crew | None = None
         self._plan = plan
@@ -79,9 +91,9 @@ class Pump:
         self._outcomes = outcomes
         self._timeout = timeout
         self._watcher = watcher
-        self._out: dict[int, list[Task[object]]] = {}
+        self._out: dict[int, list[object]] = {}
         self._finishes: dict[int, Callable[[object], object]] = {}
-        self._known: dict[type, bool] = {}
+        self._answers = 0
         self._collecting = False
         self._process = 0
         self._ended = False
@@ -197,6 +209,9 @@ class Pump:
             raise LightworkError(
                 "this loop was begun by the process that this one is forked from; read it there"
             )
+        if self._eager:
+            self._eager = False
+            self._prepared = iter(list(self._prepared))
         while True:
             begun = perf_counter()
             if not plan.waiting():
@@ -207,21 +222,19 @@ class Pump:
                 self._take(count)
                 if not plan.waiting():
                     continue  # all answered, or the end of the input
-                if self._crew is None:
-                    self._crew = self._hire()
-                    self._process = getpid()
-                    plan.begin(self._crew.workers)
-                    self._watcher.hired()
-                    begun = perf_counter()
             send = plan.next_send()
             if send is None:
                 return
             worker, first, length = send
-            try:
-                cast(Crew, self._crew).send(worker, first, self._out[first])
-            except TaskNotSent as refusal:
-                self._not_sent(worker, first, refusal)
+            cast(Crew, self._crew).send(worker, first, self._out[first])
             self._pace.sent(length, perf_counter() - begun)
+
+    def _hire_crew(self) -> Crew:
+        crew = self._crew = self._hire()
+        self._process = getpid()
+        self._plan.begin(crew.workers)
+        self._watcher.hired()
+        return crew
 
     def _settle(self) -> None:
         """Hand the crew back once nothing can be asked of it any more."""
@@ -240,66 +253,88 @@ class Pump:
         """Take one span from the input; what needs no worker is answered at once."""
         plan = self._plan
         first = plan.taken
-        tasks = list(islice(self._source, count))
-        if len(tasks) < count:
+        items = list(islice(self._prepared, count))
+        if len(items) < count:
             self.exhausted = True
-            if not tasks:
+            if not items:
                 return
-        tasks, kinds = checked(first, tasks)
-        may_know = self._may_know(first, tasks, kinds)
-        plan.took(len(tasks))
-        if may_know:
-            self._look_up(first, tasks)
+        plan.took(len(items))
+        if self._answers:
+            self._sort(first, items)
         else:
-            self._needs(first, tasks)
+            self._needs(first, items)
 
-    def _needs(self, first: int, tasks: list[Task[object]]) -> None:
-        self._out[first] = tasks
-        self._plan.needs(first, len(tasks))
+    def _needs(self, first: int, parcels: list[object]) -> None:
+        self._out[first] = parcels
+        self._plan.needs(first, len(parcels))
 
-    # --- what tasks are -----------------------------------------------------------------------------
+    def _sort(self, first: int, items: list[object]) -> None:
+        """Tell answers from tasks that need a worker; those go out in runs of neighbours."""
+        run: list[object] = []
+        for index, item in enumerate(items, first):
+            if type(item) is not _Answer:
+                run.append(item)
+                continue
+            if run:
+                self._needs(index - len(run), run)
+                run = []
+            self._answers -= 1
+            self._plan.answered(1)
+            self._add(index, [item.value], None if item.error is None else {index: item.error})
+        if run:
+            self._needs(first + len(items) - len(run), run)
+        self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
 
-    def _may_know(self, first: int, tasks: list[Task[object]], kinds: set[type]) -> bool:
-        """Whether some of the functions may know their results; each type is looked at once."""
-        known = self._known
-        if not known.keys() >= kinds:
-            for index, task in enumerate(tasks, first):
+    def _prepare(self, source: Iterator[object]) -> Iterator[object]:
+        """Each task in the form in which it waits for its worker, made before the next is taken from the input.
+
+        An input may use one buffer again and again (``buffer[:] = i; yield delayed(f)(buffer)``): each task must be
+        looked up, and written down where it will travel, with what the buffer holds now.
+        """
+        known: dict[type, bool] = {}
+        encode: Encode | None = None
+        for index, given in enumerate(source):
+            task = given if is_plain(given) else triple(index, given)
+            kind = type(task[0])
+            may_know = known.get(kind)
+            if may_know is None:
                 if not callable(task[0]):
                     raise TaskFormatError(refusal(index, task))
-            known.update((kind, hasattr(kind, "__lightwork_lookup__")) for kind in kinds)
-        return any(map(known.__getitem__, kinds))
-
-    def _look_up(self, first: int, tasks: list[Task[object]]) -> None:
-        """Ask functions that may know their results; runs of those that do not know go to workers."""
-        run: list[Task[object]] = []
-        for index, task in enumerate(tasks, first):
-            func, args, kwargs = task
-            if self._known[type(func)]:
-                try:
-                    answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
-                except Exception as error:
-                    run = self._flush(index, run)
-                    self._answer(index, None, {index: error})
+                may_know = known[kind] = hasattr(kind, "__lightwork_lookup__")
+            if may_know:
+                answer = self._look_up(index, *task)
+                if isinstance(answer, _Answer):
+                    yield answer
                     continue
-                if isinstance(answer, Found):
-                    run = self._flush(index, run)
-                    self._answer(index, answer.value, None)
-                    continue
-                if answer.finish is not None:
-                    self._finishes[index] = answer.finish
-                task = (answer.func, tuple(answer.args), dict(answer.kwargs))
-            run.append(task)
-        self._flush(first + len(tasks), run)
+                task = answer
+            if self._crew is None:
+                encode = self._hire_crew().encode
+            if encode is None:
+                yield task
+                continue
+            try:
+                yield encode(index, task)
+            except Exception as error:
+                yield self._answer(index, None, error)
 
-    def _flush(self, end: int, run: list[Task[object]]) -> list[Task[object]]:
-        if run:
-            self._needs(end - len(run), run)
-        return []
+    def _look_up(
+        self, index: int, func: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> _Answer | Task[object]:
+        """Ask a function that may know its results."""
+        try:
+            answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
+        except Exception as error:
+            return self._answer(index, None, error)
+        if isinstance(answer, Found):
+            return self._answer(index, answer.value, None)
+        if answer.finish is not None:
+            self._finishes[index] = answer.finish
+        return answer.func, tuple(answer.args), dict(answer.kwargs)
 
-    def _answer(self, index: int, value: object, failures: Mapping[int, BaseException] | None) -> None:
-        self._plan.answered(1)
-        self._add(index, [value], failures)
-        self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
+    def _answer(self, index: int, value: object, error: Exception | None) -> _Answer:
+        self._finishes.pop(index, None)
+        self._answers += 1
+        return _Answer(value, error)
 
     # --- what became of them ------------------------------------------------------------------------
 
@@ -350,12 +385,6 @@ class Pump:
                     self._fail(index, died.error)
                 else:
                     self._out[index] = [task]
-
-    def _not_sent(self, worker: int, first: int, refusal: TaskNotSent) -> None:
-        tasks = self._out.pop(first)
-        for start, length in self._plan.not_sent(worker, first, refusal.index):
-            self._out[start] = tasks[start - first : start - first + length]
-        self._fail(refusal.index, refusal.error)
 
     def _fail(self, index: int, error: BaseException) -> None:
         self._finishes.pop(index, None)

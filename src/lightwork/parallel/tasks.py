@@ -8,12 +8,12 @@ functions are handed back, since whatever a loop wants to know about a function 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeGuard, TypeVar, cast
 
 from lightwork.errors import OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import Task
 
-__all__ = ["checked", "delayed", "refusal"]
+__all__ = ["delayed", "is_plain", "refusal", "triple"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,35 +42,12 @@ def delayed(function: Callable[P, T]) -> Callable[P, Task[T]]:
     return note
 
 
-def checked(first: int, tasks: list[Task[object]]) -> tuple[list[Task[object]], set[type]]:
-    """The tasks of a span as plain triples, and the types of their functions.
-
-    Raises
-    ------
-    TaskFormatError
-        If one is no task; `first` is the position of the first.
-    """
-    kinds: set[type] = set()
-    last: type | None = None
-    try:
-        for task in tasks:
-            if type(task) is not tuple:
-                break
-            func, args, kwargs = task
-            if type(args) is not tuple or type(kwargs) is not dict:
-                break
-            if type(func) is not last:
-                last = type(func)
-                kinds.add(last)
-        else:
-            return tasks, kinds
-    except (TypeError, ValueError):
-        pass  # the slow way finds out which, and says so
-    tasks = [_triple(index, task) for index, task in enumerate(tasks, first)]
-    return tasks, {type(task[0]) for task in tasks}
+def is_plain(task: object) -> TypeGuard[Task[object]]:
+    """Whether a task has the usual shape, a tuple of three that holds a tuple and a dict."""
+    return type(task) is tuple and len(task) == 3 and type(task[1]) is tuple and type(task[2]) is dict
 
 
-def _triple(index: int, task: object) -> Task[object]:
+def triple(index: int, task: object) -> Task[object]:
     """A task as a plain triple of function, tuple and dict."""
     try:
         func, args, kwargs = cast("tuple[object, list[object], dict[str, object]]", task)

@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lightwork.settings import MmapMode
 
-__all__ = ["Crew", "CrewOptions", "Died", "Done", "Event", "Lend", "Task", "TaskNotSent", "Up"]
+__all__ = ["Crew", "CrewOptions", "Died", "Done", "Encode", "Event", "Lend", "Task", "Up"]
 
 T = TypeVar("T")
 
@@ -82,21 +82,11 @@ class Up(NamedTuple):
 Event: TypeAlias = Done | Died | Up
 
 
-class TaskNotSent(Exception):  # noqa: N818 - what happened, as `Done` and `Died`
-    """A span was not sent, none of it, because one of its tasks cannot be.
+class Encode(Protocol):
+    """Writes a task down as it is now, so that what its arguments become later makes no difference."""
 
-    Attributes
-    ----------
-    index : int
-        The number of that task in the loop.
-    error : BaseException
-        What to raise for it.
-    """
-
-    def __init__(self, index: int, error: BaseException) -> None:
-        super().__init__(index, error)
-        self.index = index
-        self.error = error
+    def __call__(self, index: int, task: Task[object], /) -> object:
+        """The task as it will be given to `Crew.send`; raises what is to be raised for one that cannot travel."""
 
 
 class Crew(Protocol):
@@ -106,8 +96,12 @@ class Crew(Protocol):
     def workers(self) -> Sequence[int]:
         """The names of the workers that may be sent to now; read once, at the start."""
 
-    def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
-        """Queue a span with a worker; raises `TaskNotSent` where a task cannot travel."""
+    @property
+    def encode(self) -> Encode | None:
+        """How tasks are written down for `send`; None where they are sent as they are, as triples."""
+
+    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
+        """Queue a span with a worker: tasks as `encode` made them."""
 
     def flush(self) -> None:
         """Let the workers have what was queued; `wait` does so too."""

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, cast
 
 from lightwork.errors import WorkerStartError
 from lightwork.parallel.backends import blame
-from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, TaskNotSent, Up
+from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, Up
 from lightwork.workers import limits
 from lightwork.workers.framing import Kind
 from lightwork.workers.handle import WorkerHandle, stream_files
 from lightwork.workers.payload import (
+    ATOMS,
     INSIDE,
     Definitions,
     TaskPickler,
@@ -52,6 +53,12 @@ _calls = itertools.count(1)
 def lend(count: int, options: CrewOptions) -> ProcessCrew:
     """A crew of `count` worker processes."""
     return ProcessCrew(lend_pool(), count, options)
+
+
+_are_atoms = ATOMS.issuperset
+
+_Parcel = tuple[int, object, Task[object]]
+"""The number of a function, the arguments as an entry of a message, and the task itself, to be named in errors."""
 
 
 class _Member:
@@ -133,34 +140,50 @@ class ProcessCrew:
 
     # --- sending ---
 
-    def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
-        """Queue a span with a worker; raises `TaskNotSent` where a task cannot travel."""
-        member = self._members[worker]
+    def encode(self, index: int, task: Task[object], /) -> _Parcel | Task[object]:
+        """Write a task down; raises `PicklingFailedError`, naming the part in the way, where it cannot travel."""
+        func, args, kwargs = task
+        if not kwargs and _are_atoms(map(type, args)) and id(func) in self._functions:
+            return task  # nothing in it can change
         before = self._segments.count
-        entries: list[object] = []
+        try:
+            number = self._number(func)
+            if number != INSIDE:
+                entry = encode_arguments(args, kwargs, self._pickler)
+            else:
+                entry = encode_arguments(task, {}, self._pickler)
+        except Exception as error:
+            raise blame.not_sent(error, index, *task) from None
+        if type(entry) is list and len(entry) == 3:
+            self._taken[index] = self._segments.take(entry[1])
+            if self._segments.count > before:
+                self._drop_idle_segments()
+        return number, entry, task
+
+    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
+        """Queue a span with a worker."""
+        member = self._members[worker]
+        known, taken = self._functions, self._taken
+        needed: list[Segment] = []
         numbers: list[int] = []
-        last: object = None
-        number = 0
-        encode, pickler = encode_arguments, self._pickler
-        for func, args, kwargs in tasks:
-            try:
-                if func is not last:
-                    number, last = self._number(func), func
-                if number != INSIDE:
-                    entries.append(encode(args, kwargs, pickler))
-                else:
-                    entries.append(encode((func, args, kwargs), {}, pickler))
-            except Exception as error:
-                index = first + len(entries)
-                raise TaskNotSent(index, blame.not_sent(error, index, func, args, kwargs)) from None
+        entries: list[object] = []
+        tasks: list[Task[object]] = []
+        for parcel in cast("Sequence[_Parcel | Task[object]]", parcels):
+            if type(parcel[0]) is int:
+                number, entry, task = parcel
+                if taken:
+                    needed += taken.get(first + len(tasks), ())
+            else:
+                task = cast("Task[object]", parcel)
+                number, entry = known[id(task[0])], task[1]
             numbers.append(number)
-        self._tell(member, self._take_segments(first, entries))
+            entries.append(entry)
+            tasks.append(task)
+        self._tell(member, needed)
         one_function = numbers.count(number) == len(numbers)
         message = (self._call, first, number if one_function else numbers, entries)
         member.owed.append((first, tasks))
         self._queue(member, Kind.TASKS, pack(message))
-        if self._segments.count > before:
-            self._drop_idle_segments()
 
     def _number(self, func: Callable[..., object]) -> int:
         """The number of a function in the workers' tables, or `INSIDE`."""
@@ -176,16 +199,7 @@ class ProcessCrew:
         self._functions[id(func)] = number
         return number
 
-    def _take_segments(self, first: int, entries: list[object]) -> list[Segment]:
-        needed: list[Segment] = []
-        if self._segments.count:
-            for index, entry in enumerate(entries, first):
-                if type(entry) is list and len(entry) == 3:
-                    self._taken[index] = taken = self._segments.take(entry[1])
-                    needed += taken
-        return needed
-
-    def _tell(self, member: _Member, needed: list[Segment]) -> None:
+    def _tell(self, member: _Member, needed: Iterable[Segment]) -> None:
         """Give a worker what its next tasks refer to and it does not have yet."""
         new = self._definitions.take_new()
         if new is not None:
@@ -303,10 +317,9 @@ class ProcessCrew:
         handle.close()
         task = None
         for first, tasks in member.owed:
-            for index in range(first, first + len(tasks)):
-                self._segments.give_back(self._taken.pop(index, ()))
-                if index == claimed:
-                    task = tasks[index - first]
+            if claimed is not None and first <= claimed < first + len(tasks):
+                task = tasks[claimed - first]
+                self._segments.give_back(self._taken.pop(claimed, ()))
         if task is None:
             claimed = None
             self._blameless += 1

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from time import perf_counter
+from typing import cast
 
 from lightwork.parallel.backends.base import Crew, CrewOptions, Done, Event, Task
 
@@ -35,6 +36,8 @@ _Inbox = SimpleQueue[tuple[int, Sequence[Task[object]]] | None]
 class _Threads:
     """The crew; `base.Crew` tells what each method is for."""
 
+    encode = None
+
     def __init__(self, count: int) -> None:
         self.workers = range(count)
         self._outbox: SimpleQueue[Done] = SimpleQueue()
@@ -56,8 +59,8 @@ class _Threads:
             self._end()
             raise
 
-    def send(self, worker: int, first: int, tasks: Sequence[Task[object]]) -> None:
-        self._inboxes[worker].put((first, tasks))
+    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
+        self._inboxes[worker].put((first, cast("Sequence[Task[object]]", parcels)))
 
     def flush(self) -> None:
         """Nothing to do: `send` has handed the span over."""
