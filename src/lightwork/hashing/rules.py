@@ -25,6 +25,8 @@ from typing import Any, cast
 from lightwork.errors import OptionTypeError
 from lightwork.hashing import arrays, frames
 from lightwork.hashing.atoms import atom, count, flat, is_inline
+from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.libraries import is_library_module
 from lightwork.hashing.taken import Rule, Taken, by_reduce, data_of, same_pickling, traced, version_of
 from lightwork.hashing.walk import Encoding, Steps, StepsOf, Walk, install, install_fallback, name_of, refuse
 
@@ -272,14 +274,31 @@ _resolved: weakref.WeakKeyDictionary[type, Rule] = weakref.WeakKeyDictionary()
 
 
 def steps_for(kind: type) -> StepsOf:
-    """Return how objects of a type are encoded."""
-    if issubclass(kind, type) or kind is types.FunctionType:
-        from lightwork.hashing import source
+    """Return how objects of a type are encoded. What reads code is loaded when the first code is met."""
+    if kind is types.FunctionType:
+        from lightwork.hashing.source import function_steps
 
-        steps = source.function_steps if kind is types.FunctionType else source.class_steps
-        install(kind, steps)
-        return steps
-    return objects
+        install(kind, function_steps)
+        return function_steps
+    return classes if issubclass(kind, type) else objects
+
+
+def classes(value: type, walk: Walk) -> Steps:
+    """Encode a class: a library's by its name, the user's by what it does."""
+    if is_library_module(value.__module__):
+        yield from ()
+        return (
+            count(b"C", 2)
+            + _text_term(name_of(value))
+            + _text_term("".join(version_of(value.__module__, walk)))
+        )
+    from lightwork.hashing.source import class_steps
+
+    return (yield from class_steps(value, walk))
+
+
+def _text_term(text: str) -> bytes:
+    return atom(text, str, XXH3_128)
 
 
 def objects(value: Any, walk: Walk) -> Steps:

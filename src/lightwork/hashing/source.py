@@ -28,12 +28,12 @@ from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
-from lightwork.hashing.atoms import ATOMS, atom, count, quick
+from lightwork.hashing.atoms import ATOMS, atom, quick
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import definition_of, digest_code
 from lightwork.hashing.libraries import is_library_code, is_library_module, library_name
 from lightwork.hashing.syntax import Chain, Names
-from lightwork.hashing.walk import Encoding, Steps, Walk, name_of
+from lightwork.hashing.walk import Encoding, Steps, Walk
 
 SMALL_DATA = 4 << 10  # bytes of a global container that is digested again on each call: about 10 us
 LARGE_DATA = 1 << 20  # bytes of a global array or frame that is digested again on each call: about 30 us
@@ -325,16 +325,8 @@ _NOT_BEHAVIOUR = frozenset(
 
 
 def class_steps(value: type, walk: Walk) -> Steps:
-    """Encode a class: a library's by name, the user's by its fingerprint."""
-    if walk.trace is not _BY_ID and is_library_module(value.__module__):
-        return _library_class(value, walk)
+    """Encode a class of the user's; those of libraries go by name (`rules`)."""
     return _traced_class(value, walk) if isinstance(walk.trace, Trace) else _apart(value, walk)
-
-
-def _library_class(value: type, walk: Walk) -> Steps:
-    yield from ()
-    version = library_name(value.__module__) if walk.trace is not None else ""
-    return count(b"C", 2) + _text(name_of(value)) + _text(version)
 
 
 def _traced_class(value: type, walk: Walk) -> Steps:
