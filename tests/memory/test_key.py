@@ -7,7 +7,7 @@ import inspect
 import timeit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightwork.errors import OptionError, OptionTypeError
@@ -115,6 +115,7 @@ def _signatures_and_calls(draw):
 
 
 @given(_signatures_and_calls())
+@settings(deadline=None)
 def test_the_compiled_binder_binds_as_python_does(case):
     signature, args, kwargs = case
     scope: dict[str, object] = {}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from lightwork.memory import entry
-from lightwork.memory.entry import ABSENT
+from lightwork.memory.entry import Absent
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.result import NotMemorizedResult
 
@@ -45,7 +45,7 @@ class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
         """The result of this call: from its entry, or awaited and stored."""
         key = self._key(args, kwargs)
         value = self.recall(key, args, kwargs)
-        if value is not ABSENT:
+        if not isinstance(value, Absent):
             return value
         return (await self._await(key, args, kwargs))[0]
 

@@ -19,20 +19,26 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from lightwork.settings import MmapMode
 
-__all__ = ["ABSENT", "Absent", "Compress", "describe", "exists", "read", "write"]
+__all__ = ["ABSENT", "UNFIT", "Absent", "Compress", "describe", "exists", "read", "write"]
 
 ReadMode = Literal["r", "c"]
 Compress = bool | int | str | tuple[str, int]
 
 
 class Absent:
-    """The type of `ABSENT`: there is no entry."""
+    """The type of `ABSENT` and `UNFIT`, which stand in the place of a result."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "ABSENT"
+        return self._name
 
 
-ABSENT: Final = Absent()
+ABSENT: Final = Absent("ABSENT")
+"""There is no entry."""
+UNFIT: Final = Absent("UNFIT")
+"""There is an entry, which is damaged or not to be used any more."""
 
 # From this size on, `persist` lays buffers apart, and copying them twice would show.
 _SMALL: Final = 64 << 10

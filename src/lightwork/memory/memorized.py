@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar, cast
 
 from lightwork.errors import CacheWarning, MappingWarning
 from lightwork.memory import entry
-from lightwork.memory.entry import ABSENT
+from lightwork.memory.entry import ABSENT, UNFIT, Absent
 from lightwork.memory.function import CachedFunc
 from lightwork.memory.key import Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
@@ -32,6 +32,7 @@ from lightwork.memory.stores.local import remove
 from lightwork.observe.messages import call_text, memory_line, say
 
 if TYPE_CHECKING:
+    from lightwork.memory.flight import Flight
     from lightwork.memory.stores.local import LocalStore
     from lightwork.workers.functions import Found, Missing
 
@@ -100,12 +101,16 @@ class MemorizedFunc(CachedFunc[P, R]):
         """The result of this call: from its entry, or computed and stored."""
         key = self._key(args, kwargs)
         value = self.recall(key, args, kwargs)
-        if value is not ABSENT:
+        if not isinstance(value, Absent):
             return cast(R, value)
-        told = self._begin(key, args, kwargs)
-        started = time.perf_counter()
-        computed = self.func(*args, **kwargs)
-        return self._keep(key, told, computed, time.perf_counter() - started)[0]
+        with self._flight(key, args, kwargs) as flight:
+            value = self._recall_again(flight.waited, value, key, args, kwargs)
+            if not isinstance(value, Absent):
+                return cast(R, value)
+            told = self._begin(key, args, kwargs)
+            started = time.perf_counter()
+            computed = self.func(*args, **kwargs)
+            return self._keep(key, told, computed, time.perf_counter() - started)[0]
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, object]]:
         """Compute anew and put the result in the place of the one that is there.
@@ -215,7 +220,7 @@ class MemorizedFunc(CachedFunc[P, R]):
         value = self.recall(key, args, kwargs)
         return (
             missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)
-            if value is ABSENT
+            if isinstance(value, Absent)
             else Found(value)
         )
 
@@ -228,21 +233,20 @@ class MemorizedFunc(CachedFunc[P, R]):
         return self._keys.key(args, kwargs)
 
     def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> object:
-        """The remembered result, or `ABSENT`."""
+        """The remembered result, or `ABSENT`, or `UNFIT` where there is one that cannot be used."""
         started = time.perf_counter() if self.verbose > 1 else 0.0
-        keys = self._keys
         try:
             value, metadata = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)
         except (Warning, RecursionError, MemoryError):
             raise
         except Exception as error:
             self._tell_unreadable(key.path, error)
-            keys.misses += 1
+            return UNFIT
+        if value is ABSENT:
             return ABSENT
-        if value is ABSENT or not self._is_valid(metadata):
-            keys.misses += 1
-            return ABSENT
-        keys.hits += 1
+        if not self._is_valid(metadata):
+            return UNFIT
+        self._keys.hits += 1
         if self.verbose > 1:
             call = call_text(self.shown, args, kwargs)
             say(memory_line("loaded", call, time.perf_counter() - started), output=True)
@@ -271,11 +275,34 @@ class MemorizedFunc(CachedFunc[P, R]):
 
     def compute(self, key: Key, args: Values, kwargs: Mapping[str, object], *, store: bool) -> tuple[R, bool]:
         """Compute, in a worker or to shelve; returns the result, and whether the entry holds it."""
-        told = self._begin(key, args, kwargs)
-        started = time.perf_counter()
-        value = cast("Callable[..., R]", self.func)(*args, **kwargs)
-        metadata = self._end(key, told, time.perf_counter() - started)
-        return value, store and self._store(key.path, value, metadata)
+        with self._flight(key, args, kwargs) as flight:
+            found = self._recall_again(flight.waited, ABSENT, key, args, kwargs)
+            if not isinstance(found, Absent):
+                return cast(R, found), True
+            told = self._begin(key, args, kwargs)
+            started = time.perf_counter()
+            value = cast("Callable[..., R]", self.func)(*args, **kwargs)
+            metadata = self._end(key, told, time.perf_counter() - started)
+            return value, store and self._store(key.path, value, metadata)
+
+    def _flight(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> Flight:
+        """The time in which nobody else computes this call."""
+        from lightwork.memory.flight import Flight
+
+        def when_waiting() -> None:
+            if self.verbose:
+                call = call_text(self.shown, args, kwargs)
+                say(f"[Memory] Waiting for {call}, which is being computed elsewhere", output=True)
+
+        return Flight(self.store_backend.folder, key.path[-32:], when_waiting)
+
+    def _recall_again(
+        self, waited: bool, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]
+    ) -> object:
+        """The result that somebody else computed between our first look and our turn, or what we saw before."""
+        if waited or (before is ABSENT and entry.exists(key.path)):
+            return self.recall(key, args, kwargs)
+        return before
 
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call whose path another process made."""
@@ -283,6 +310,7 @@ class MemorizedFunc(CachedFunc[P, R]):
 
     def _begin(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> dict[str, str]:
         """What is to be told of a call before the function may change its arguments."""
+        self._keys.misses += 1
         if self.verbose:
             say(memory_line("computing", call_text(self.shown, args, kwargs)), output=True)
         return self._keys.told(key.values)

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from lightwork.errors import CodeChangedWarning
-from lightwork.memory.entry import ABSENT
+from lightwork.memory.entry import Absent
 from lightwork.memory.function import MAIN
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.workers.functions import Missing
@@ -72,7 +72,7 @@ class Computation:
         key = func.key_at(path, args, kwargs)
         differing = tuple(sorted({name for name, _ in code_of(key) ^ self.code}))
         value = func.recall(key, args, kwargs)
-        if value is ABSENT:
+        if isinstance(value, Absent):
             value, stored = func.compute(key, args, kwargs, store=not differing)
         else:
             stored = True

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from lightwork.memory.quota import Held
 
-__all__ = ["LocalStore", "remove"]
+__all__ = ["LocalStore", "make_private", "remove"]
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY = re.compile(r"(.+)-[0-9a-f]{32}")
@@ -53,7 +53,7 @@ class LocalStore:
 
     def make_room(self, path: str) -> None:
         """Make the folders that an entry needs."""
-        _make_private(os.path.dirname(path))
+        make_private(os.path.dirname(path))
 
     def entries(self, label: str | None = None) -> Iterator[str]:
         """The files of all entries, or of those with a label; in no order."""
@@ -102,7 +102,7 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _make_private(folder: str) -> None:
+def make_private(folder: str) -> None:
     """Make a folder and those above it, each for the owner alone."""
     try:
         os.mkdir(folder, 0o700)
@@ -110,6 +110,6 @@ def _make_private(folder: str) -> None:
         if not os.path.isdir(folder):
             raise
     except FileNotFoundError:
-        _make_private(os.path.dirname(folder))
+        make_private(os.path.dirname(folder))
         with suppress(FileExistsError):  # another process was as quick
             os.mkdir(folder, 0o700)

@@ -1,0 +1,272 @@
+"""One computation of a key at a time: in this process by a table, between processes by the kernel's locks.
+
+Who computes a key holds the byte of the file ``state`` whose number is the first 60 bits of the key's digest.
+Whoever needs the same key waits, then finds the entry. The kernel frees the byte when its holder dies, so there
+is nothing to expire and nothing to clean up. Where a lock cannot be had (no such locks here, folder not writable,
+too many held) the key is computed without: that costs work done twice, never a wrong result, since entries
+appear by a rename.
+
+Waiting must not dead-lock, though a function may need further keys while it holds one:
+
+1. A thread that holds nothing may wait for anything: nobody waits for it.
+2. In one process, a thread does not wait for one that waits (however indirectly) for it; it computes.
+3. Between processes the kernel finds the cycles (``EDEADLK``), but it sees processes and one wait of each. So a thread
+   that holds keys waits in the kernel only while no other thread of its process holds keys or waits there; else it
+   computes. Threads that hold nothing poll meanwhile.
+
+Locks of this kind belong to the process and go when *any* descriptor of the file is closed; so ``state`` is open once,
+while keys are held, and the last one closes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock, get_ident
+from types import TracebackType
+from typing import Final, NamedTuple
+
+from lightwork.memory.stores.local import make_private
+
+try:
+    import fcntl
+except ImportError:  # Windows: one computation at a time in each process only
+    _BETWEEN_PROCESSES = False
+else:
+    _BETWEEN_PROCESSES = True
+
+__all__ = ["Flight"]
+
+_MOST_HELD: Final = 64  # keys of one thread: a deep recursion needs no lock for each level. Chosen by guess.
+_POLL: Final = 0.02  # seconds; rule 3, rare
+_BUSY: Final = (errno.EAGAIN, errno.EACCES)
+
+Place = tuple[str, int]
+"""The folder of a cache, and the number of a key's byte."""
+
+
+class _Running(NamedTuple):
+    """A key that is being computed in this process: by whom, and a lock that is released at the end."""
+
+    thread: int
+    gate: Lock
+
+
+class _Table:
+    """What the threads of this process compute and wait for."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.running: dict[Place, _Running] = {}
+        self.waits: dict[int, Place] = {}
+        self.held: dict[int, int] = {}
+        self.in_kernel: set[int] = set()
+        self.holds_and_waits = False
+        self.files: dict[str, tuple[int, int]] = {}
+        """The descriptor of each open ``state``, and how many keys use it."""
+
+    def open(self, folder: str) -> int | None:
+        """The descriptor of a cache's ``state``; None where there can be no locks."""
+        found = self.files.get(folder)
+        if found is None:
+            if not _BETWEEN_PROCESSES:
+                return None
+            try:
+                found = _open_state(folder), 0
+            except OSError:
+                return None
+        self.files[folder] = found[0], found[1] + 1
+        return found[0]
+
+    def close(self, folder: str) -> None:
+        descriptor, users = self.files[folder]
+        if users > 1:
+            self.files[folder] = descriptor, users - 1
+            return
+        del self.files[folder]
+        os.close(descriptor)
+
+    def release(self, thread: int) -> None:
+        """A thread holds one key less."""
+        left = self.held.pop(thread, 1) - 1
+        if left:
+            self.held[thread] = left
+
+    def leads_to(self, thread: int, me: int) -> bool:
+        """Whether a thread waits, however indirectly, for me."""
+        while thread != me:
+            place = self.waits.get(thread)
+            holder = None if place is None else self.running.get(place)
+            if holder is None:
+                return False
+            thread = holder.thread
+        return True
+
+
+def _open_state(folder: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(f"{folder}/state", flags, 0o600)
+    except FileNotFoundError:
+        make_private(folder)
+        return os.open(f"{folder}/state", flags, 0o600)
+
+
+_table = _Table()
+
+
+def _forget_parent() -> None:
+    """A forked child holds none of its parent's keys; that descriptor of `state` is not its own."""
+    global _table
+    before, _table = _table, _Table()
+    for descriptor, _ in before.files.values():
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+class Flight:
+    """The time in which a key is computed, as a context: nobody else computes it meanwhile, if that can be had.
+
+    Parameters
+    ----------
+    folder : str
+        The folder of the cache.
+    digest : str
+        The key's digest, in hexadecimal digits.
+    when_waiting : callable
+        Called once, before a wait.
+
+    Attributes
+    ----------
+    waited : bool
+        Whether somebody else computed this key until now.
+    """
+
+    __slots__ = ("_descriptor", "_gate", "_locked", "_place", "_table", "_when_waiting", "waited")
+
+    def __init__(self, folder: str, digest: str, when_waiting: Callable[[], None]) -> None:
+        self._place = folder, int(digest[:15], 16)
+        self._when_waiting = when_waiting
+        self._locked = self.waited = False
+        self._gate: Lock | None = None
+        self._descriptor: int | None = None
+        self._table = _table
+
+    def __enter__(self) -> Flight:
+        try:
+            if self._become_owner() and self._descriptor is not None:
+                self._lock(self._descriptor)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    # --- in this process --------------------------------------------------------------------------
+
+    def _become_owner(self) -> bool:
+        """Enter the key in the table, after whoever is in it; False where we are to compute without."""
+        table, place, me = self._table, self._place, get_ident()
+        while True:
+            with table.lock:
+                holder = table.running.get(place)
+                if holder is None:
+                    if table.held.get(me, 0) >= _MOST_HELD:
+                        return False
+                    gate = self._gate = Lock()
+                    gate.acquire()
+                    table.running[place] = _Running(me, gate)
+                    table.held[me] = table.held.get(me, 0) + 1
+                    self._descriptor = table.open(place[0])
+                    return True
+                if table.leads_to(holder.thread, me):
+                    return False
+                table.waits[me] = place
+            try:
+                self._say_waiting()
+                with holder.gate:
+                    pass
+            finally:
+                with table.lock:
+                    del table.waits[me]
+
+    def _say_waiting(self) -> None:
+        if not self.waited:
+            self.waited = True
+            self._when_waiting()
+
+    # --- between processes ------------------------------------------------------------------------
+
+    def _lock(self, descriptor: int) -> None:
+        """Hold the key's byte, after whoever holds it; where that cannot be, go without."""
+        if self._try(descriptor):
+            return
+        table, me = self._table, get_ident()
+        self._say_waiting()
+        while True:
+            with table.lock:
+                nested = table.held[me] > 1
+                others = table.in_kernel or len(table.held) > 1
+                if nested and others:
+                    return
+                poll = table.holds_and_waits
+                if not poll:
+                    table.in_kernel.add(me)
+                    table.holds_and_waits = nested
+            if not poll:
+                break
+            time.sleep(_POLL)
+            if self._try(descriptor):
+                return
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, self._place[1])
+            self._locked = True
+        except OSError as error:
+            if error.errno not in (errno.EDEADLK, errno.ENOLCK, errno.EINVAL):
+                raise
+        finally:
+            with table.lock:
+                table.in_kernel.discard(me)
+                if nested:
+                    table.holds_and_waits = False
+
+    def _try(self, descriptor: int) -> bool:
+        """Take the byte if it is free; True also where there are no such locks."""
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._place[1])
+        except OSError as error:
+            return error.errno not in _BUSY
+        self._locked = True
+        return True
+
+    def _end(self) -> None:
+        table, place, gate = self._table, self._place, self._gate
+        if gate is None or table is not _table:  # nothing was entered; or we are a child forked meanwhile
+            return
+        with table.lock:
+            if self._descriptor is not None:
+                if self._locked:
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place[1])
+                table.close(place[0])
+            running = table.running.get(place)
+            if (
+                running is not None and running.gate is gate
+            ):  # an interrupt may have come before it was entered
+                del table.running[place]
+                table.release(running.thread)
+        self._gate = None
+        gate.release()
