@@ -91,7 +91,7 @@ def test_the_result_does_not_depend_on_the_memory_allowed(cache_size: float | No
 
 
 def test_frames_on_their_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codecs, "_cores", lambda: 8)
+    monkeypatch.setattr(codecs, "cores", lambda: 8)
     block = bytes(codecs.FRAME)
     for cache_size, bound in ((None, 16), (0, 1), (12, 3), (1000, 16)):
         stream = codecs.compressor(codecs.Compression("zstd", 1), cache_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import dump, load, load_path, read_bytes, writer
+from lightwork.persist import arrays, dump, load, load_path, read_bytes, writer
 
 
 def names(folder: Path) -> list[str]:
@@ -301,7 +302,6 @@ def test_versions_of_the_packages_inside_are_noted(tmp_path: Path) -> None:
 
 
 def test_stale_temporary_names_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import itertools
 
     monkeypatch.setattr(writer, "_numbers", itertools.count(7))
     stale = tmp_path / f".lightwork-{os.getpid()}-7.tmp"
@@ -309,3 +309,50 @@ def test_stale_temporary_names_are_passed_over(tmp_path: Path, monkeypatch: pyte
     dump(1, tmp_path / "f")
     assert stale.read_bytes() == b"another's"
     assert load(tmp_path / "f") == 1
+
+
+def test_an_error_while_blocks_are_made_ahead_reaches_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strided = np.arange(6_000_000.0)[::2]  # large enough for a thread
+    before = threading.active_count()
+    made = arrays.blocks
+
+    def failing(array: np.ndarray) -> object:
+        yield from itertools.islice(made(array), 3)
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(arrays, "blocks", failing)
+    with pytest.raises(MemoryError, match="no more"):
+        dump(strided, tmp_path / "f")
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "write", Full(5_000_000))
+    with pytest.raises(errors.TargetError, match="No space left"):
+        dump(strided, tmp_path / "f")
+    monkeypatch.undo()
+    assert threading.active_count() == before
+    assert names(tmp_path) == []
+    dump(strided, tmp_path / "f")
+    assert np.array_equal(load(tmp_path / "f"), strided)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounts a file system")
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        old = np.arange(1_000_000)
+        dump(old, folder / "f")
+        for value, compress in ((np.random.default_rng(0).random(3_000_000), 0), (np.arange(1_700_000), 0),
+                                (np.random.default_rng(0).random(3_000_000), 1), (np.arange(8e6)[::2], 0)):  # fmt: skip
+            with pytest.raises(errors.TargetError, match="No space left"):
+                dump(value, folder / "f", compress=compress)
+            assert names(folder) == ["f"]
+            assert np.array_equal(load(folder / "f"), old)
+    finally:
+        subprocess.run(["umount", folder], check=True)

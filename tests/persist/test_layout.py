@@ -52,12 +52,14 @@ def reread(data: bytes) -> object:
     """What the reader does, in memory, with buffers from outside."""
     layout.check_head(data, len(data))
     found = layout.parse_footer(data[-layout.footer_size(data, len(data)) :], len(data))
-    spans = [data[begin:end] for begin, end, _ in layout.stream_spans(found)]
+    stream = layout.PROTO
+    for span in layout.stream_spans(found):
+        stream += data[span.begin : span.begin + span.kept] + span.opcodes
     buffers: list = []
     for entry in found.entries:
         part = data[entry.offset : entry.offset + entry.length]
         buffers.append(bytearray(part) if entry.kind in (layout.WRITABLE, layout.BYTEARRAY) else part)
-    return pickle.loads(layout.substituted(spans, found.entries), buffers=buffers)
+    return pickle.loads(stream, buffers=buffers)
 
 
 class Buffered:

@@ -134,7 +134,8 @@ class Reducers(dict[type, Reducer]):
         """The bytes of an array, as an object that the pickler takes for a writable buffer."""
         import numpy as np
 
-        if array.nbytes < HANDED_OVER:
+        small = array.nbytes < HANDED_OVER
+        if small and not (array.flags.c_contiguous and array.flags.writeable):
             return bytearray(array.tobytes())
         if not array.flags.c_contiguous:
             if not self._handed_over:

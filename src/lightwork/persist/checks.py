@@ -66,7 +66,7 @@ def verify_file(path: str | os.PathLike[str]) -> FileCheck:
             plain = reader.expanded(file, method, name)
         source = sealed.MemoryBytes(plain, len(plain))
         found = sealed.footer(source, bytes(plain[: layout.HEAD_SIZE]))
-        sealed.spans(source, found)
+        sealed.stream(source, found)
         for number, entry in enumerate(found.entries):
             sealed.check_buffer(found, number, source.buffer(entry.offset, entry.length)[1])
         return FileCheck(name, len(plain), ())
@@ -75,7 +75,7 @@ def verify_file(path: str | os.PathLike[str]) -> FileCheck:
 def _verified(fd: int, start: bytes, name: str) -> FileCheck:
     source = _source(fd, start, name)
     found = sealed.footer(source, start)
-    sealed.spans(source, found)
+    sealed.stream(source, found)
     for number, digest in enumerate(_digests(fd, found, range(len(found.entries)))):
         sealed.check_buffer(found, number, digest)
     modified = [number for number, state in enumerate(found.states) if state == layout.MODIFIED]
@@ -138,7 +138,7 @@ def _digests(fd: int, found: layout.Footer, numbers: range | list[int]) -> list[
     entries = [found.entries[number] for number in numbers]
     if sum(entry.length for entry in entries) < _PARALLEL or len(entries) < 2:
         return [_digest(fd, entry) for entry in entries]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(codecs.cores()) as pool:
         return list(pool.map(lambda entry: _digest(fd, entry), entries))
 
 

@@ -123,7 +123,7 @@ class _ZstdCompressor:
         self._pending = bytearray()
         self._table: list[tuple[int, int]] = []
         # Each frame on its way takes its own size and about as much again.
-        self._ahead = max(1, min(2 * _cores(), memory // (2 * FRAME)))
+        self._ahead = max(1, min(2 * cores(), memory // (2 * FRAME)))
         self._pool: ThreadPoolExecutor | None = None
         self._frames: deque[Future[tuple[bytes, int]]] = deque()
 
@@ -158,7 +158,7 @@ class _ZstdCompressor:
             future: Future[tuple[bytes, int]] = Future()
             future.set_result(self._frame(data))
         else:
-            self._pool = self._pool or ThreadPoolExecutor(_cores(), "lightwork-compress")
+            self._pool = self._pool or ThreadPoolExecutor(cores(), "lightwork-compress")
             future = self._pool.submit(self._frame, data)
         self._frames.append(future)
 
@@ -171,7 +171,8 @@ class _ZstdCompressor:
         return frame
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -227,7 +228,7 @@ def expand_frames(found: list[Frame], read: Callable[[int, int], bytes], room: m
             raise CodecError(f"the frame at byte {frame.start} is not as long as the table says")
         room[frame.target : frame.target + frame.plain] = plain
 
-    with ThreadPoolExecutor(_cores(), "lightwork-expand") as pool:
+    with ThreadPoolExecutor(cores(), "lightwork-expand") as pool:
         for _ in pool.map(expand_one, found):
             continue
 

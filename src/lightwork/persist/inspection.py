@@ -159,7 +159,7 @@ def _report(name: str) -> FileReport:
         end = source.read(max(0, source.size - layout.FOOTER_MINIMUM), layout.FOOTER_MINIMUM)
         if layout.looks_ours(start, end):
             found = sealed.footer(source, start)
-            stream = layout.substituted(sealed.spans(source, found), found.entries)
+            stream = bytes(sealed.stream(source, found))
             machine = _Machine(name, [(_NAMES.get(e.kind, "bytearray"), e.length) for e in found.entries])
             tree = machine.run(stream)
             texts = [json.loads(text) if text else {} for text in (found.about, found.versions, found.user)]

@@ -33,7 +33,7 @@ HANDED_OVER: Final = (
     64 * 1024
 )  # the pickler's FRAME_SIZE_TARGET (PEP 3154): what is smaller lies inside a frame
 
-_PROTO: Final = b"\x80\x05"
+PROTO: Final = b"\x80\x05"
 _FRAME: Final = 0x95
 _FRAME_SIZE: Final = 9
 _STOP: Final = b"."
@@ -41,7 +41,7 @@ _NEXT_BUFFER: Final = b"\x97"
 _READONLY_BUFFER: Final = b"\x98"
 
 # SHORT_BINBYTES of 26 bytes (16 of name, 2 of version, 8 of length) and POP.
-HEAD_START: Final = _PROTO + b"C\x1alightwork pickle\x01\x00"
+HEAD_START: Final = PROTO + b"C\x1alightwork pickle\x01\x00"
 HEAD_SIZE: Final = len(HEAD_START) + 9
 UNKNOWN: Final = 2**64 - 1  # the length in a head that was written before the length was known
 _LENGTH: Final = struct.Struct("<Q")
@@ -129,7 +129,7 @@ class Layout:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.position = HEAD_SIZE
-        self._held = bytearray()
+        self._held = b""
         self._framed = 0  # how many bytes of the held ones belong to a frame with its header
         self._started = False
 
@@ -142,31 +142,28 @@ class Layout:
             return
         if len(self._held) >= self._framed:  # at an opcode, outside of any frame
             yield from self._flush()
-        self._held += memoryview(piece).cast("B")
-        if not self._started and len(self._held) >= len(_PROTO):
-            if not self._held.startswith(_PROTO):
-                raise ValueError(
-                    f"a pickle of protocol 5 starts with {_PROTO!r}, not {bytes(self._held[:2])!r}"
-                )
-            del self._held[:2]
+        self._held = self._held + bytes(piece) if self._held else bytes(piece)
+        if not self._started and len(self._held) >= len(PROTO):
+            if not self._held.startswith(PROTO):
+                raise ValueError(f"a pickle of protocol 5 starts with {PROTO!r}, not {self._held[:2]!r}")
+            self._held = self._held[2:]
             self._started = True
         if not self._framed and len(self._held) >= _FRAME_SIZE and self._held[0] == _FRAME:
             self._framed = _FRAME_SIZE + _LENGTH.unpack_from(self._held, 1)[0]
 
     def close(self) -> bytes:
         """Return the last bytes of the stream: without STOP, and its frame shorter by one."""
-        held, self._held = self._held, bytearray()
-        if held[-1:] != _STOP:
+        if self._held[-1:] != _STOP:
             raise ValueError("the pickle does not end with STOP")
-        del held[-1:]
-        if self._framed == len(held) + 1:
-            _LENGTH.pack_into(held, 1, self._framed - _FRAME_SIZE - 1)
-        self.position += len(held)
-        return bytes(held)
+        last = bytearray(self._held[:-1])
+        if self._framed == len(last) + 1:
+            _LENGTH.pack_into(last, 1, self._framed - _FRAME_SIZE - 1)
+        self.position += len(last)
+        return bytes(last)
 
     def _flush(self) -> Iterator[Run]:
         if self._held and self._started:
-            out, self._held, self._framed = bytes(self._held), bytearray(), 0
+            out, self._held, self._framed = self._held, b"", 0
             self.position += len(out)
             yield out, None
 
@@ -176,13 +173,13 @@ class Layout:
             at = len(self._held) - digits - 1
             if at < self._framed or not self._started:
                 continue
-            found = _INTRODUCTIONS.get(bytes(self._held[at : at + 1]))
+            found = _INTRODUCTIONS.get(self._held[at : at + 1])
             if found and found[0] == digits and int.from_bytes(self._held[at + 1 :], "little") == size:
                 return found
         return None
 
     def _payload(self, piece: Piece, size: int, digits: int, writable: bool, text: bool) -> Iterator[Run]:
-        held, self._held, self._framed = bytes(self._held), bytearray(), 0
+        held, self._held, self._framed = self._held, b"", 0
         opcode = len(held) - digits - 1
         if text:
             self.position += len(held) + size
@@ -383,23 +380,24 @@ def check_small(data: bytes) -> tuple[bytes, bytes] | None:
     return data[texts : texts + versions], data[texts + versions : texts + versions + user]
 
 
-def stream_spans(found: Footer) -> Iterator[tuple[int, int, Entry | None]]:
-    """The spans of the stream: from, to, and the buffer that follows."""
-    position = HEAD_SIZE
+class Span(NamedTuple):
+    """A stretch of the stream in a file, and what of it is pickled when its buffer comes from outside.
+
+    Of the bytes from `begin` to `end` the first `kept` count; what follows is a gap and the introduction of a
+    buffer, in whose place `opcodes` stand.
+    """
+
+    begin: int
+    end: int
+    kept: int
+    opcodes: bytes
+
+
+def stream_spans(found: Footer) -> Iterator[Span]:
+    """All stretches of the stream; put together after PROTO they are a pickle with buffers from outside."""
+    begin = HEAD_SIZE
     for entry in found.entries:
-        yield position, entry.offset, entry
-        position = entry.offset + entry.length
-    yield position, found.start, None
-
-
-def substituted(spans: Sequence[bytes], entries: Sequence[Entry]) -> bytes:
-    """The stream as one pickle that takes its buffers from outside, from the bytes of `stream_spans`."""
-    pieces = [_PROTO]
-    position = HEAD_SIZE
-    for span, entry in zip(spans, entries, strict=False):
-        pieces.append(memoryview(span)[: entry.start - position])  # type: ignore[arg-type]
-        pieces.append(_NEXT_BUFFER)
-        if entry.kind == READONLY:
-            pieces.append(_READONLY_BUFFER)
-        position = entry.offset + entry.length
-    return b"".join([*pieces, spans[-1], _STOP])
+        opcodes = _NEXT_BUFFER + _READONLY_BUFFER if entry.kind == READONLY else _NEXT_BUFFER
+        yield Span(begin, entry.offset, entry.start - begin, opcodes)
+        begin = entry.offset + entry.length
+    yield Span(begin, found.start, found.start - begin, _STOP)

@@ -25,7 +25,7 @@ _ACCESS = {"r": mmap.ACCESS_READ, "r+": mmap.ACCESS_WRITE, "w+": mmap.ACCESS_WRI
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: bytes, buffers: list[Any], frombuffer: Callable[..., Any] | None) -> None:
+    def __init__(self, stream: memoryview, buffers: list[Any], frombuffer: Callable[..., Any] | None) -> None:
         super().__init__(io.BytesIO(stream), buffers=buffers)
         self._frombuffer = frombuffer
 
@@ -41,7 +41,7 @@ class Swapping:
     def __init__(self, buffers: list[Any]) -> None:
         self.buffers = buffers
 
-    def unpickle(self, stream: bytes) -> Any:
+    def unpickle(self, stream: memoryview) -> Any:
         """The object of the stream."""
 
         def frombuffer(buffer: Any, dtype: Any) -> Any:
@@ -54,7 +54,7 @@ class Swapping:
             return self.unpickle_plainly(stream)
         return value
 
-    def unpickle_plainly(self, stream: bytes) -> Any:
+    def unpickle_plainly(self, stream: memoryview) -> Any:
         """The object of the stream, by NumPy's own function."""
         return _Unpickler(stream, self.buffers, None).load()
 
@@ -94,7 +94,7 @@ class Mapping(Swapping):
         self._offsets[id(view)] = entry.offset
         return view
 
-    def unpickle(self, stream: bytes) -> Any:
+    def unpickle(self, stream: memoryview) -> Any:
         """The object of the stream."""
         value = super().unpickle(stream)
         if self._unreached:

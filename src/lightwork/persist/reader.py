@@ -145,8 +145,8 @@ def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, nati
             return _read(source, found, path, native=native)
         from lightwork.persist.mapping import Mapping
 
-        spans = sealed.spans(source, found)
-    return _unpickled(spans, found, path, mapping=Mapping(path, fd, found, mode))
+        stream = sealed.stream(source, found)
+    return _unpickled(stream, found, path, mapping=Mapping(path, fd, found, mode))
 
 
 def _load_file(file: places.Readable, *, native: bool) -> Any:
@@ -304,24 +304,23 @@ def _plain_pickle(file: Any, name: str, mode: MmapMode | None = None, *, native:
 
 def _read(source: sealed.Bytes, found: layout.Footer, name: str, *, native: bool) -> Loaded:
     with sealed.blaming(name):
-        spans = sealed.spans(source, found)
+        stream = sealed.stream(source, found)
         buffers = list(sealed.buffers(source, found))
     if native and found.flags & layout.FOREIGN:
         from lightwork.persist.mapping import Swapping
 
-        return _unpickled(spans, found, name, mapping=Swapping(buffers))
-    return _unpickled(spans, found, name, buffers=buffers)
+        return _unpickled(stream, found, name, mapping=Swapping(buffers))
+    return _unpickled(stream, found, name, buffers=buffers)
 
 
 def _unpickled(
-    spans: list[bytes],
+    stream: memoryview,
     found: layout.Footer,
     name: str,
     *,
     buffers: list[Any] | None = None,
     mapping: Swapping | None = None,
 ) -> Loaded:
-    stream = layout.substituted(spans, found.entries)
     collecting = gc.isenabled()
     gc.disable()  # it would look at all the new objects again and again (100k dicts: 112 -> 69 ms)
     try:

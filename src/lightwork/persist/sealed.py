@@ -14,10 +14,12 @@ from typing import Any, Final, Protocol
 from xxhash import xxh3_128
 
 from lightwork import errors
-from lightwork.persist import layout
+from lightwork.persist import codecs, layout
 
 _TAIL: Final = 64 * 1024  # read at once, in the hope that the whole footer is in it
 _BLOCK: Final = 256 * 1024  # read and digested at a time: digested while still in the second-level cache
+_PARALLEL: Final = 16 << 20  # bytes from which reading is spread over threads (chosen by guess)
+_PORTION: Final = 4 << 20  # bytes that a thread reads at a time
 _HUGE: Final = 1 << 20  # from here on a buffer gets a map of its own, of huge pages
 
 
@@ -28,6 +30,9 @@ class Bytes(Protocol):
 
     def read(self, offset: int, size: int) -> bytes:
         """Return these bytes; fewer where the file is shorter than it was."""
+
+    def read_into(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
+        """Fill a view with the bytes from here on, and the digest with what was filled in."""
 
     def buffer(self, offset: int, size: int) -> tuple[Any, bytes]:
         """Return a private, writable buffer of these bytes, and the digest of what is in it."""
@@ -42,28 +47,52 @@ class FileBytes:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return these bytes; fewer where the file is shorter than it was."""
-        data = os.pread(self.fd, size, offset)
-        if len(data) == size:
-            return data
-        whole = bytearray(data)
-        while data and len(whole) < size:  # Linux gives 2 GiB at most
-            data = os.pread(self.fd, size - len(whole), offset + len(whole))
-            whole += data
-        return bytes(whole)
+        return os.pread(self.fd, size, offset)  # only asked for the ends of a file
+
+    def read_into(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
+        """Fill a view with the bytes from here on, and the digest with what was filled in."""
+        if len(view) >= _PARALLEL:
+            self._read_in_parallel(offset, view, digest)
+            return
+        for start in range(0, len(view), _BLOCK):
+            with view[start : start + _BLOCK] as block:
+                self._fill(offset + start, block)
+                digest.update(block)
+
+    def _read_in_parallel(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
+        """Other threads copy out of the page cache, while this one digests what has been copied."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        starts = range(0, len(view), _PORTION)
+        with ThreadPoolExecutor(codecs.cores(), "lightwork-read") as pool:
+            portions = [view[start : start + _PORTION] for start in starts]
+            reads = [
+                pool.submit(self._fill, offset + start, part)
+                for start, part in zip(starts, portions, strict=True)
+            ]
+            try:
+                for read, portion in zip(reads, portions, strict=True):
+                    read.result()
+                    digest.update(portion)
+                    portion.release()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _fill(self, offset: int, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            got = os.preadv(self.fd, [view[done:]], offset + done)
+            if not got:
+                raise layout.Flaw("file", offset + done, "it ends too early")
+            done += got
 
     def buffer(self, offset: int, size: int) -> tuple[Any, bytes]:
         """Return a private, writable buffer of these bytes, and the digest of what is in it."""
         room = private(size)
         digest = xxh3_128()
         with memoryview(room) as view:
-            done = 0
-            while done < size:
-                with view[done : min(size, done + _BLOCK)] as block:
-                    got = os.preadv(self.fd, [block], offset + done)
-                    digest.update(block[:got])
-                if not got:
-                    raise layout.Flaw("buffer", offset + done, "the file ends too early")
-                done += got
+            self.read_into(offset, view, digest)
         return room, digest.digest()
 
 
@@ -78,15 +107,20 @@ class MemoryBytes:
         """Return these bytes."""
         return bytes(self._view[offset : offset + size])
 
+    def read_into(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
+        """Fill a view with the bytes from here on, and the digest with what was filled in."""
+        view[:] = self._view[offset : offset + len(view)]
+        digest.update(view)
+
     def buffer(self, offset: int, size: int) -> tuple[Any, bytes]:
         """Return a private, writable buffer of these bytes, and the digest of what is in it."""
         part: Any = self._view[offset : offset + size]
+        digest = xxh3_128()
         if part.readonly:
             room = private(size)
             with memoryview(room) as view:
-                view[:size] = part
-            part = room
-        digest = xxh3_128()
+                self.read_into(offset, view, digest)
+            return room, digest.digest()
         digest.update(part)
         return part, digest.digest()
 
@@ -124,15 +158,24 @@ def footer(source: Bytes, start: bytes) -> layout.Footer:
     return layout.parse_footer(end[-size:], source.size)
 
 
-def spans(source: Bytes, found: layout.Footer) -> list[bytes]:
-    """All of the stream, checked."""
-    pieces = [source.read(begin, end - begin) for begin, end, _ in layout.stream_spans(found)]
+def stream(source: Bytes, found: layout.Footer) -> memoryview:
+    """The stream as one pickle that takes its buffers from outside, checked."""
+    spans = list(layout.stream_spans(found))
+    # Each span is read with the introduction of its buffer behind it, which the next one covers.
+    size = len(layout.PROTO) + sum(span.kept + len(span.opcodes) for span in spans)
+    room = memoryview(private(size + max(span.end - span.begin - span.kept for span in spans)))
     digest = xxh3_128()
-    for piece in pieces:
-        digest.update(piece)
+    at = len(layout.PROTO)
+    room[:at] = layout.PROTO
+    for begin, end, kept, opcodes in spans:
+        with room[at : at + end - begin] as view:
+            source.read_into(begin, view, digest)
+        at += kept
+        room[at : at + len(opcodes)] = opcodes
+        at += len(opcodes)
     if digest.digest() != found.stream:
         raise layout.Flaw("stream", layout.HEAD_SIZE, "the checksum does not match")
-    return pieces
+    return room[:at]
 
 
 def buffers(source: Bytes, found: layout.Footer) -> Iterator[Any]:

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, NoReturn
 
 from xxhash import xxh3_128
@@ -200,9 +201,8 @@ def _digested(piece: layout.Piece, reducers: arrays.Reducers, digest: xxh3_128) 
     """The bytes of a buffer, in blocks, and the digest of exactly these."""
     source = reducers.sources.get(id(piece))
     if source is not None:
-        for block in source():
-            digest.update(block)
-            yield block
+        blocks = _digesting(source(), digest)
+        yield from _ahead(blocks) if memoryview(piece).nbytes >= _BESIDE else blocks
         return
     with memoryview(piece) as whole, _flat(whole) as view:
         if not _settled(whole):
@@ -221,6 +221,43 @@ def _digested(piece: layout.Piece, reducers: arrays.Reducers, digest: xxh3_128) 
         finally:
             if beside:
                 thread.join()
+
+
+def _digesting(blocks: Iterator[memoryview], digest: xxh3_128) -> Iterator[memoryview]:
+    for block in blocks:
+        digest.update(block)
+        yield block
+
+
+def _ahead(blocks: Iterator[memoryview]) -> Generator[memoryview]:
+    """The same blocks, made in a thread while the ones before are written; no more than four at a time."""
+    ready: SimpleQueue[memoryview | BaseException | None] = SimpleQueue()
+    room = threading.Semaphore(4)
+    stopped = threading.Event()
+
+    def make() -> None:
+        try:
+            for block in blocks:
+                room.acquire()
+                if stopped.is_set():
+                    return
+                ready.put(block)
+            ready.put(None)
+        except BaseException as error:  # raised again where the blocks are used
+            ready.put(error)
+
+    thread = threading.Thread(target=make, name="lightwork-blocks")
+    thread.start()
+    try:
+        while (block := ready.get()) is not None:
+            if isinstance(block, BaseException):
+                raise block
+            yield block
+            room.release()
+    finally:
+        stopped.set()
+        room.release()
+        thread.join()
 
 
 def _copied(view: memoryview, digest: xxh3_128) -> Iterator[memoryview]:
