@@ -27,6 +27,7 @@ from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.tasks import is_plain, refusal, triple
 from lightwork.workers.functions import Found, Remembered
+from lightwork.workers.payload import ATOMS
 
 __all__ = ["Pump", "Watcher"]
 
@@ -42,6 +43,9 @@ class Watcher(Protocol):
 
     def ended(self, completed: int, whole: bool) -> None:
         """The loop is over, called once; `whole` says whether every task was finished and none failed."""
+
+
+_are_atoms = ATOMS.issuperset
 
 
 class _Answer(NamedTuple):
@@ -256,6 +260,7 @@ class Pump:
         items = list(islice(self._prepared, count))
         if len(items) < count:
             self.exhausted = True
+            self._watcher.advanced(plan.finished, plan.taken + len(items), True)
             if not items:
                 return
         plan.took(len(items))
@@ -293,14 +298,18 @@ class Pump:
         """
         known: dict[type, bool] = {}
         encode: Encode | None = None
+        settled: object = None  # the function of the last task, if it may be sent without a further look
         for index, given in enumerate(source):
             task = given if is_plain(given) else triple(index, given)
-            kind = type(task[0])
-            may_know = known.get(kind)
+            func, args, kwargs = task
+            if func is settled and not kwargs and _are_atoms(map(type, args)):
+                yield task
+                continue
+            may_know = known.get(type(func))
             if may_know is None:
-                if not callable(task[0]):
+                if not callable(func):
                     raise TaskFormatError(refusal(index, task))
-                may_know = known[kind] = hasattr(kind, "__lightwork_lookup__")
+                may_know = known[type(func)] = hasattr(type(func), "__lightwork_lookup__")
             if may_know:
                 answer = self._look_up(index, *task)
                 if isinstance(answer, _Answer):
@@ -313,9 +322,12 @@ class Pump:
                 yield task
                 continue
             try:
-                yield encode(index, task)
+                parcel = encode(index, task)
             except Exception as error:
                 yield self._answer(index, None, error)
+                continue
+            settled = func if parcel is given else None
+            yield parcel
 
     def _look_up(
         self, index: int, func: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]

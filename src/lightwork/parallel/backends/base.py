@@ -86,7 +86,11 @@ class Encode(Protocol):
     """Writes a task down as it is now, so that what its arguments become later makes no difference."""
 
     def __call__(self, index: int, task: Task[object], /) -> object:
-        """The task as it will be given to `Crew.send`; raises what is to be raised for one that cannot travel."""
+        """The task as it will be given to `Crew.send`; raises what is to be raised for one that cannot travel.
+
+        Where that is the task itself, its function needs no further look: later tasks of it whose arguments are atoms
+        (`workers.payload.ATOMS`), none by keyword, may be sent as they are.
+        """
 
 
 class Crew(Protocol):
