@@ -18,6 +18,14 @@ both = pytest.mark.parametrize("how", [SEQUENTIAL, THREADS], ids=["sequential", 
 each_kind = pytest.mark.parametrize("kind", ["list", "generator", "generator_unordered"])
 
 
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def fail_at(bad, i):
     if i == bad:
         raise ValueError(f"task {i}")
@@ -244,6 +252,44 @@ class TestGenerators:
         generator = Parallel(n_jobs=1, return_as="generator")(delayed(ran.append)(i) for i in range(3))
         next(generator)
         assert ran == [0]
+
+
+class TestInput:
+    """A loop that ends lets go of its input at once: a generator that holds a file open closes it."""
+
+    def tasks(self, ended):
+        try:
+            for i in range(1000):
+                yield delayed(fail_at)(50, i)
+        finally:
+            ended.append(True)
+
+    @both
+    def test_is_closed_with_the_generator(self, how, no_collection):
+        ended = []
+        generator = Parallel(**how, return_as="generator")(self.tasks(ended))
+        next(generator)
+        assert not ended
+        generator.close()
+        assert ended
+
+    @both
+    def test_is_closed_with_the_last_reference_to_the_generator(self, how, no_collection):
+        ended = []
+        generator = Parallel(**how, return_as="generator")(self.tasks(ended))
+        next(generator)
+        del generator
+        assert ended
+
+    @both
+    @each_kind
+    def test_is_closed_when_a_task_fails(self, how, kind, no_collection):
+        ended = []
+        try:
+            list(Parallel(**how, return_as=kind)(self.tasks(ended)))
+        except ValueError as error:
+            error.__traceback__ = None
+        assert ended
 
 
 class TestDispatch:

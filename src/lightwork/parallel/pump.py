@@ -251,6 +251,10 @@ class Pump:
     def _end(self, *, whole: bool) -> None:
         if not self._ended:
             self._ended = True
+            self._prepared = iter(
+                ()
+            )  # the input is closed and arguments are let go now, not by a later collection
+            self._out.clear()
             self._watcher.ended(self._plan.finished, whole)
 
     def _take(self, count: int) -> None:

@@ -1,8 +1,7 @@
 """What a task is: a triple of function, arguments and keyword arguments, noted down by `delayed`. Pure.
 
-Any triple of that shape will do, so loops check what they are given, a span at a time. The usual case (tuples
-holding a tuple and a dict) costs one pass; the rest is brought into that shape or refused by its position. The kinds of
-functions are handed back, since whatever a loop wants to know about a function it asks once per type.
+Any triple of that shape will do, so loops check what they are given: the usual case (a tuple that holds a tuple
+and a dict) is told by `is_plain`, the rest is brought into that shape by `triple`, or refused by its position.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class Watch:
     ) -> None:
         self._owner = owner
         self._place = place
+        self._source = source
         self._told = 0
         self._calls = replaced or owner.verbose > 0
         self._lines: LoopLines | None = None
@@ -101,6 +102,9 @@ class Watch:
 
     def ended(self, completed: int, whole: bool) -> None:
         """It is over; `whole` says whether all went well."""
+        if self._owner._original_iterator is self._source:
+            self._owner._original_iterator = None
+        self._source = iter(())
         if self._bar is not None:
             self._bar.close()
         if whole and self._lines is not None:
