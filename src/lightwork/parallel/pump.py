@@ -251,9 +251,8 @@ class Pump:
     def _end(self, *, whole: bool) -> None:
         if not self._ended:
             self._ended = True
-            self._prepared = iter(
-                ()
-            )  # the input is closed and arguments are let go now, not by a later collection
+            # The input is closed and arguments are let go now, not when they happen to be collected.
+            self._prepared = iter(())
             self._out.clear()
             self._watcher.ended(self._plan.finished, whole)
 
