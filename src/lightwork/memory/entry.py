@@ -72,7 +72,10 @@ def read(
         mmap_mode = None
     from lightwork.persist import load_path
 
-    return load_path(path, mmap_mode, native=mmap_mode is None)
+    try:
+        return load_path(path, mmap_mode, native=mmap_mode is None)
+    except FileNotFoundError:  # removed since we looked at its head
+        return ABSENT, {}
 
 
 def exists(path: str) -> bool:

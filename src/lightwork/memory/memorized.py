@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from lightwork.errors import CacheWarning, MappingWarning
 from lightwork.memory import entry
@@ -40,6 +40,10 @@ __all__ = ["CacheInfo", "MemorizedFunc"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+# How often in a row the folder of an entry may vanish before we give up; by guess.
+_CLEARED_MEANWHILE: Final = 8
 
 
 class CacheInfo(NamedTuple):
@@ -342,19 +346,20 @@ class MemorizedFunc(CachedFunc[P, R]):
         if options.store_if is not None and not options.store_if(value):
             return False
         try:
-            try:
-                entry.write(path, value, options.compress, metadata)
-            except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
-                store.make_room(path)
-                entry.write(path, value, options.compress, metadata)
+            for _ in range(_CLEARED_MEANWHILE):
+                try:
+                    entry.write(path, value, options.compress, metadata)
+                    return True
+                except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
+                    store.make_room(path)
+            entry.write(path, value, options.compress, metadata)
+            return True
         except (Warning, RecursionError):
             raise
         except OSError as error:
             self.tell_once("full", f"results are not stored in {store.folder}: {error}")
         except Exception as error:
             self.tell_once(f"result of {self.func_id}", f"a result of {self.shown} is not stored: {error}")
-        else:
-            return True
         return False
 
     # --- what is told -----------------------------------------------------------------------------

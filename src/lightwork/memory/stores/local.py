@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -103,13 +104,14 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
 
 
 def make_private(folder: str) -> None:
-    """Make a folder and those above it, each for the owner alone."""
+    """Make a folder and those above it, each for the owner alone; one that is removed meanwhile is not made again."""
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        if not os.path.isdir(folder):
-            raise
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.stat(folder).st_mode):
+                raise
     except FileNotFoundError:
         make_private(os.path.dirname(folder))
-        with suppress(FileExistsError):  # another process was as quick
+        with suppress(FileExistsError, FileNotFoundError):  # another process was as quick, or quicker
             os.mkdir(folder, 0o700)
