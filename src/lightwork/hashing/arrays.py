@@ -56,6 +56,7 @@ def _dtype_text(dtype: Any) -> str:
 def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
     """Take an array apart: dtype, memory order, data, shape."""
     dtype = array.dtype
+    walk.heavy = walk.heavy or array.nbytes > 4096
     order = "F" if array.flags.fnc else "C"
     data: Any
     if dtype.names is None:

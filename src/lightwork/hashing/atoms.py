@@ -125,7 +125,7 @@ def are_plain_rows(rows: Any) -> bool:
 # --- small containers, at once --------------------------------------------------------------------
 
 
-class _Order(NamedTuple):
+class Order(NamedTuple):
     """What dicts with certain keys, all texts, have in common."""
 
     head: bytes  # their encoding up to the values
@@ -133,10 +133,10 @@ class _Order(NamedTuple):
     keys: tuple[str, ...]
 
 
-_orders: dict[tuple[Any, ...], _Order] = {}
+_orders: dict[tuple[Any, ...], Order] = {}
 
 
-def _order_of(keys: tuple[Any, ...]) -> _Order | None:
+def _order_of(keys: tuple[Any, ...]) -> Order | None:
     """Note the canonical order of a dict's keys; None for keys that are not short texts."""
     if not keys or not _ONLY_STR.issuperset(map(type, keys)) or max(map(len, keys)) > LONG:
         return None
@@ -148,7 +148,7 @@ def _order_of(keys: tuple[Any, ...]) -> _Order | None:
         values = lambda each: (each[only],)  # noqa: E731 - itemgetter gives a lone value as it is
     if len(_orders) > 1000:
         _orders.clear()
-    made = _orders[keys] = _Order(head, values, ordered)
+    made = _orders[keys] = Order(head, values, ordered)
     return made
 
 
@@ -234,7 +234,7 @@ def is_inline(value: Any, kind: type) -> bool:
     return len(value) <= INLINE and ATOMS.issuperset(map(type, value))
 
 
-def columns(dicts: Sequence[Any]) -> tuple[bytes, Iterable[tuple[Any, ...]]] | None:
+def columns(dicts: Sequence[Any]) -> tuple[Order, Iterable[tuple[Any, ...]]] | None:
     """Turn dicts that all have the same few texts as keys into columns; None for others."""
     size = len(dicts[0])
     if set(map(type, dicts)) != _ONLY_DICT or not 0 < size <= INLINE or set(map(len, dicts)) != {size}:
@@ -246,6 +246,6 @@ def columns(dicts: Sequence[Any]) -> tuple[bytes, Iterable[tuple[Any, ...]]] | N
     if order is None:
         return None
     try:
-        return order.head, zip(*map(order.values, dicts), strict=True)
+        return order, zip(*map(order.values, dicts), strict=True)
     except KeyError:
         return None

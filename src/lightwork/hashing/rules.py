@@ -24,11 +24,20 @@ from typing import Any, cast
 
 from lightwork.errors import OptionTypeError
 from lightwork.hashing import arrays, frames
-from lightwork.hashing.atoms import atom, count, flat, is_inline
+from lightwork.hashing.atoms import Term, atom, count, flat, is_inline, quick
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.libraries import is_library_module
-from lightwork.hashing.taken import Rule, Taken, by_reduce, data_of, same_pickling, traced, version_of
-from lightwork.hashing.walk import Encoding, Steps, StepsOf, Walk, install, install_fallback, name_of, refuse
+from lightwork.hashing.taken import (
+    Rule,
+    Taken,
+    by_reduce,
+    data_of,
+    is_plain_instance,
+    same_pickling,
+    traced,
+    version_of,
+)
+from lightwork.hashing.walk import Encoding, Steps, StepsOf, Walk, install, install_objects, name_of, refuse
 
 # --- the standard library -------------------------------------------------------------------------
 
@@ -184,6 +193,10 @@ def _named_tuple(value: tuple[Any, ...], walk: Walk) -> Taken:
     return Taken("named tuple " + name_of(kind), parts)
 
 
+def _plain(value: Any, walk: Walk) -> Taken:
+    return Taken(name_of(type(value)), (vars(value), *traced(type(value), walk)))
+
+
 def _refuse(why: str) -> Rule:
     def rule(value: Any, walk: Walk) -> Taken:
         raise refuse(walk, value, why)
@@ -273,14 +286,70 @@ _registered: dict[type, Callable[[Any], object]] = {}
 _resolved: weakref.WeakKeyDictionary[type, Rule] = weakref.WeakKeyDictionary()
 
 
-def steps_for(kind: type) -> StepsOf:
-    """Return how objects of a type are encoded. What reads code is loaded when the first code is met."""
+def objects(value: Any, kind: type, walk: Walk) -> Term | None:
+    """Encode an object at once where its parts are atoms; else leave its steps to the walk."""
+    rule = RULES.get(kind) or _resolved.get(kind)
+    if rule is None:
+        steps = _steps_of_code(kind)
+        if steps is not None:
+            walk.pending = steps
+            return None
+        rule = _resolved[kind] = _resolve(kind, value)
+    if rule is _plain and walk.trace is None:
+        return _instance(value, kind, walk)
+    walk.heavy = False
+    taken = rule(value, walk)
+    out = count(b"O", len(taken.parts)) + atom(taken.name, str, walk.algo)
+    data = flat(taken.parts)
+    if data is None:
+        walk.pending = _steps_from(out, taken)
+        return None
+    term = out + data if is_inline(taken.parts, tuple) else b"#" + walk.algo.once(out + data)
+    if walk.heavy:
+        walk.keep(value, term)
+    return term
+
+
+def _instance(value: Any, kind: type, walk: Walk) -> Term | None:
+    """Encode an instance that is nothing but its attributes."""
+    head = _heads.get(kind)
+    if head is None:
+        if len(_heads) > 1000:
+            _heads.clear()
+        head = _heads[kind] = count(b"O", 1) + _text_term(name_of(kind))
+    state = vars(value)
+    encoding = quick(state, walk.algo, 1)
+    if encoding is None:
+        walk.pending = _steps_from(head, Taken("", (state,)))
+        return None
+    return b"#" + walk.algo.once(
+        head + (encoding if is_inline(state, dict) else b"#" + walk.algo.once(encoding))
+    )
+
+
+_heads: dict[type, bytes] = {}
+
+
+def _steps_from(head: bytes, taken: Taken) -> StepsOf:
+    def steps(value: Any, walk: Walk) -> Steps:
+        out = Encoding(walk.algo, head)
+        labels = taken.labels
+        for place, part in enumerate(taken.parts):
+            walk.label = labels[place] if place < len(labels) else ""
+            out.add((yield part))
+        return out.term(is_inline(taken.parts, tuple))
+
+    return steps
+
+
+def _steps_of_code(kind: type) -> StepsOf | None:
+    """Return the steps of functions and classes. What reads code is loaded when the first code is met."""
     if kind is types.FunctionType:
         from lightwork.hashing.source import function_steps
 
         install(kind, function_steps)
         return function_steps
-    return classes if issubclass(kind, type) else objects
+    return classes if issubclass(kind, type) else None
 
 
 def classes(value: type, walk: Walk) -> Steps:
@@ -301,28 +370,10 @@ def _text_term(text: str) -> bytes:
     return atom(text, str, XXH3_128)
 
 
-def objects(value: Any, walk: Walk) -> Steps:
-    """Encode an object that a rule takes apart: its name there, and its parts."""
-    kind = type(value)
-    rule = RULES.get(kind) or _resolved.get(kind)
-    if rule is None:
-        rule = _resolved[kind] = _resolve(kind)
-    name, parts, labels = rule(value, walk)
-    out = Encoding(walk.algo, count(b"O", len(parts)) + atom(name, str, walk.algo))
-    data = flat(parts)
-    if data is not None:
-        out.add(data)
-    else:
-        for place, part in enumerate(parts):
-            walk.label = labels[place] if place < len(labels) else ""
-            out.add((yield part))
-    return out.term(is_inline(parts, tuple))
+install_objects(objects)
 
 
-install_fallback(steps_for)
-
-
-def _resolve(kind: type) -> Rule:
+def _resolve(kind: type, value: Any) -> Rule:
     for base in kind.__mro__:
         if base in _registered:
             return _by_user(_registered[base])
@@ -343,7 +394,7 @@ def _resolve(kind: type) -> Rule:
         family = FAMILIES.get(name_of(base))
         if family is not None and _is_genuine(base):
             return family
-    return by_reduce
+    return _plain if is_plain_instance(kind, value) else by_reduce
 
 
 def _is_genuine(kind: type) -> bool:

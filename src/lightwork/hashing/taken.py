@@ -30,6 +30,7 @@ Rule = Callable[[Any, "Walk"], Taken]
 
 def data_of(buffer: Any, walk: Walk) -> bytes:
     """Digest a buffer; the digest stands for it among the parts."""
+    walk.heavy = True
     return digest_bytes(buffer, walk.algo)
 
 
@@ -92,3 +93,28 @@ def _reduce(value: Any, walk: Walk) -> str | tuple[Any, ...]:
 def same_pickling(kind: Any, base: Any) -> bool:
     """Whether a class is pickled as its base is."""
     return bool(kind.__reduce_ex__ is base.__reduce_ex__ and kind.__reduce__ is base.__reduce__)
+
+
+def is_plain_instance(kind: Any, value: Any) -> bool:
+    """Whether pickle would keep of such an instance its class and its ``__dict__``, and nothing else.
+
+    Python itself refuses to pickle an instance so if a class in C among its bases keeps more than attributes show.
+    """
+    if (
+        not same_pickling(kind, object)
+        or kind.__getstate__ is not _OBJECT.__getstate__
+        or kind in _COPYREG.dispatch_table
+        or _COPYREG._slotnames(kind)
+        or callable(value)  # it may wrap a function, which then counts
+        or not isinstance(getattr(value, "__dict__", None), dict)
+    ):
+        return False
+    try:
+        return bool(
+            value.__reduce_ex__(5)[:2] == (_NEW[0], (kind,)) and value.__reduce_ex__(5)[3:] == (None, None)
+        )
+    except Exception:
+        return False  # the walk meets the error again, where it can be told with its path
+
+
+_OBJECT: Any = object

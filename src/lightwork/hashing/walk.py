@@ -17,8 +17,9 @@ connected components). Inside a cycle, then, which objects are shared is part of
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import repeat
 from marshal import dumps
-from typing import Any
+from typing import Any, NamedTuple
 
 from xxhash import xxh3_128_intdigest as intdigest
 
@@ -114,6 +115,8 @@ class Walk:
         self.algo = algo
         self.coerce_mmap = coerce_mmap
         self.trace: Any = None  # what a fingerprinting walk notes down (`source`); None for data
+        self.pending: StepsOf = _STEPS[list]  # the steps of the object that is about to be entered
+        self.heavy = False  # whether a rule has just read a big buffer
         self.label: Any = ""  # where the part that is being walked sits in its parent; for messages
         # The object is kept beside its term: its id must not be given to another object meanwhile.
         self._memo: dict[int, tuple[Term, Any]] = {}
@@ -129,13 +132,9 @@ class Walk:
 
     def path(self) -> str:
         """Say where in the whole the walk is, as Python would: ``[0].model['lock']``."""
-        path, frames = "", self._frames
-        for depth, frame in enumerate(frames):
-            if depth:
-                path += _step(
-                    frames[depth - 1].value, frames[depth - 2].value if depth > 1 else None, frame.label
-                )
-        return path
+        values = [None, *(frame.value for frame in self._frames)]
+        labels = [*(frame.label for frame in self._frames[1:]), self.label]
+        return "".join(map(_step, values[1:], values, labels))
 
     def term(self, value: Any) -> Term:
         """Return the term of a value; rules may call it again for parts that they made."""
@@ -187,11 +186,13 @@ class Walk:
         if known is not None:
             return known[0]
         if kind is dict or kind is tuple or kind is list:
-            encoding = quick(value, self.algo, 0)
-            if encoding is not None:
-                small = len(value) <= (INLINE // 2 if kind is dict else INLINE)
-                return encoding if small else b"#" + self.algo.once(encoding)
-        return None
+            encoding = quick(value, self.algo, 1)
+            if encoding is None:
+                return None
+            return encoding if is_inline(value, kind) else b"#" + self.algo.once(encoding)
+        if kind in _STEPS or id(value) in self._open:
+            return None
+        return _objects(value, kind, self)
 
     def _long(self, value: Any, kind: type) -> Term:
         known = self._memo.get(id(value))
@@ -203,8 +204,7 @@ class Walk:
         """Open a value and put it on the stack; False where it is open already."""
         if id(value) in self._open:
             return False
-        kind = type(value)
-        steps = (_STEPS.get(kind) or _steps_for(kind))(value, self)
+        steps = (_STEPS.get(type(value)) or self.pending)(value, self)
         number = len(self._open)
         self._open[id(value)] = (number, value)
         self._frames.append(Frame(value, steps, number, self.label))
@@ -235,6 +235,10 @@ class Walk:
         self._memo[id(frame.value)] = (term, frame.value)
         return term
 
+    def keep(self, value: Any, term: Term) -> None:
+        """Remember the term of an object that was not entered."""
+        self._memo[id(value)] = (term, value)
+
     def mark(self) -> tuple[int, int, int]:
         """Note the state before the parts of something without order."""
         return len(self._open), len(self._memo), self._cycles
@@ -257,11 +261,20 @@ class Walk:
             )
 
 
+class _Cell(NamedTuple):
+    """A place in a list of records."""
+
+    row: Any
+    key: str
+
+
 def _step(parent: Any, grandparent: Any, label: Any) -> str:
     if label is KEY:
         return " (a key of it)" if type(parent) is dict else " (an element of it)"
     if label is VALUE:
         return " (a value of it)"
+    if type(label) is _Cell:
+        return f"[{label.row!r:.60}][{label.key!r:.60}]"
     kind = type(parent)
     if kind is dict and parent is getattr(grandparent, "__dict__", None):
         return f".{label}"
@@ -287,27 +300,26 @@ def name_of(kind: type) -> str:
 def _body(out: Encoding, items: list[Any] | tuple[Any, ...], walk: Walk, labels: Sequence[Any]) -> Body:
     """Write the terms of parts that have an order; slices of similar dicts in columns."""
     for start in range(0, len(items), SLICE):
-        piece = items[start : start + SLICE]
+        piece = items[start : start + SLICE] if len(items) > SLICE else items
         data = flat(piece)
         if data is not None:
             out.add(data)
             continue
-        if type(piece[0]) is dict and len(piece) > 1:
-            table = columns(piece)
-            if table is not None:
-                head, cells = table
-                out.add(b"R" + head)
-                for column in cells:
-                    yield from _terms(out, column, walk, labels[start : start + SLICE])
-                continue
-        yield from _terms(out, piece, walk, labels[start : start + SLICE])
+        table = columns(piece) if type(piece[0]) is dict and len(piece) > 1 else None
+        if table is None:
+            yield from _terms(out, piece, walk, labels[start : start + SLICE])
+            continue
+        order, cells = table
+        out.add(b"R" + order.head)
+        for key, column in zip(order.keys, cells, strict=True):
+            data = flat(column)
+            if data is not None:
+                out.add(data)
+            else:
+                yield from _terms(out, column, walk, map(_Cell, labels[start : start + SLICE], repeat(key)))
 
 
-def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Sequence[Any]) -> Body:
-    data = flat(items)  # type: ignore[arg-type]  # a slice of a list or tuple is one
-    if data is not None:
-        out.add(data)
-        return
+def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Iterable[Any]) -> Body:
     for label, item in zip(labels, items, strict=False):
         walk.label = label
         out.add((yield item))
@@ -424,14 +436,14 @@ def install(kind: type, steps: StepsOf) -> None:
     _STEPS[kind] = steps
 
 
-def _not_installed(kind: type) -> StepsOf:
+def _not_installed(value: Any, kind: type, walk: Walk) -> Term | None:
     raise AssertionError("lightwork.hashing.rules was not imported")  # pragma: no cover
 
 
-_steps_for: Callable[[type], StepsOf] = _not_installed
+_objects: Callable[[Any, type, Walk], Term | None] = _not_installed
 
 
-def install_fallback(steps_for: Callable[[type], StepsOf]) -> None:
-    """Say who knows the steps of all other types."""
-    global _steps_for
-    _steps_for = steps_for
+def install_objects(objects: Callable[[Any, type, Walk], Term | None]) -> None:
+    """Say who encodes all other types: at once, or by leaving steps in `Walk.pending`."""
+    global _objects
+    _objects = objects
