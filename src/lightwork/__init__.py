@@ -7,10 +7,10 @@ no NumPy, no cloudpickle, no pickle is loaded by it. `hash` is public yet not in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lightwork._version import __version__
 
+# Type checkers take this name for true. Importing it from `typing` would be most of what `import lightwork` costs.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lightwork import errors as errors
     from lightwork.hashing import hash as hash

@@ -83,7 +83,7 @@ class WorkerStartError(LightworkError, RuntimeError):
     """The worker processes could not be started; the message carries what they said."""
 
 
-class RemoteTraceback(LightworkError):
+class RemoteTraceback(LightworkError):  # noqa: N818 - what is shown, as in concurrent.futures
     """The traceback of an error in a worker, shown as the cause of the error itself."""
 
     def __init__(self, text: str) -> None:
