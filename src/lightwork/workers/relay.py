@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO, cast
 
+from lightwork.errors import NotFollowedWarning
 from lightwork.workers.framing import Kind
 from lightwork.workers.payload import pack, unpack
 
@@ -161,6 +162,8 @@ class Relay:
             except Exception:
                 continue  # its module is not there: nobody can raise it here
             warnings.filterwarnings(action, message or "", category, module or "", line, append=True)
+        # The parent looked at the same functions and has told it, with the user's line, which is not to be seen here.
+        warnings.simplefilter("ignore", NotFollowedWarning)
         levels = cast("dict[str, int] | None", told["levels"])
         if levels is not None:
             self._adopt_levels(levels)
