@@ -43,7 +43,6 @@ _READONLY_BUFFER: Final = b"\x98"
 # SHORT_BINBYTES of 26 bytes (16 of name, 2 of version, 8 of length) and POP.
 HEAD_START: Final = PROTO + b"C\x1alightwork pickle\x01\x00"
 HEAD_SIZE: Final = len(HEAD_START) + 9
-UNKNOWN: Final = 2**64 - 1  # the length in a head that was written before the length was known
 _LENGTH: Final = struct.Struct("<Q")
 
 # What introduces a payload: opcode -> (bytes of length, whether it makes a writable object, whether it is text).
@@ -225,7 +224,7 @@ def gap_before(offset: int) -> bytes:
     return b"C%c" % (missing - 3) + bytes(missing - 3) + b"0"
 
 
-def head(total: int = UNKNOWN) -> bytes:
+def head(total: int) -> bytes:
     """The first bytes of a file of this length."""
     return HEAD_START + _LENGTH.pack(total) + b"0"
 
@@ -278,7 +277,7 @@ def check_head(start: bytes, total: int) -> None:
     if not start.startswith(HEAD_START) or start[HEAD_SIZE - 1 : HEAD_SIZE] != b"0":
         raise Flaw("head", 0, "the first bytes were overwritten")
     promised = total_of(start)
-    if promised is not None and promised != total:
+    if promised != total:
         raise Flaw(
             "head",
             len(HEAD_START),
@@ -288,10 +287,9 @@ def check_head(start: bytes, total: int) -> None:
         )
 
 
-def total_of(start: bytes) -> int | None:
-    """The length of the whole as the head states it; None where it was not known when written."""
-    promised = int(_LENGTH.unpack_from(start, len(HEAD_START))[0])
-    return None if promised == UNKNOWN else promised
+def total_of(start: bytes) -> int:
+    """The length of the whole as the head states it."""
+    return int(_LENGTH.unpack_from(start, len(HEAD_START))[0])
 
 
 def footer_size(end: bytes, total: int) -> int:
@@ -320,19 +318,19 @@ def parse_footer(raw: bytes, total: int) -> Footer:
     sealed = _PUSH.size + count * _RECORD.size
     if xxh3_128_digest(memoryview(raw)[sealed : -_END.size]) != raw[-_END.size : -_END.size + 16]:
         raise Flaw("footer", start, "the checksum does not match")
-    records = [_RECORD.unpack_from(raw, _PUSH.size + i * _RECORD.size) for i in range(count)]
+    records = list(_RECORD.iter_unpack(memoryview(raw)[_PUSH.size : sealed]))
     for number, (state, digest, check) in enumerate(records):
         if state not in (SEALED, MODIFIED) or (state == SEALED and check != xxh3_64_digest(digest)):
             raise Flaw("footer", record_offset(start, number), f"the record of buffer {number} is not sound")
     texts = sealed + count * _ENTRY.size
-    entries = tuple(Entry(*_ENTRY.unpack_from(raw, sealed + i * _ENTRY.size)) for i in range(count))
+    entries = tuple([Entry._make(entry) for entry in _ENTRY.iter_unpack(memoryview(raw)[sealed:texts])])
     _check_entries(entries, start)
     return Footer(
         total,
         start,
         entries,
-        tuple(state for state, _, _ in records),
-        tuple(digest for _, digest, _ in records),
+        tuple([state for state, _, _ in records]),
+        tuple([digest for _, digest, _ in records]),
         stream,
         raw[texts : texts + about],
         raw[texts + about : texts + about + versions],

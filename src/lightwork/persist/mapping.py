@@ -25,13 +25,11 @@ _ACCESS = {"r": mmap.ACCESS_READ, "r+": mmap.ACCESS_WRITE, "w+": mmap.ACCESS_WRI
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: memoryview, buffers: list[Any], frombuffer: Callable[..., Any] | None) -> None:
-        super().__init__(io.BytesIO(stream), buffers=buffers)
-        self._frombuffer = frombuffer
+    frombuffer: Callable[..., Any] | None = None
 
     def find_class(self, module: str, name: str) -> Any:
-        if name == "frombuffer" and module == "numpy" and self._frombuffer is not None:
-            return self._frombuffer
+        if name == "frombuffer" and module == "numpy" and self.frombuffer is not None:
+            return self.frombuffer
         return super().find_class(module, name)
 
 
@@ -47,16 +45,19 @@ class Swapping:
         def frombuffer(buffer: Any, dtype: Any) -> Any:
             return self.array(buffer, dtype)
 
-        value = _Unpickler(stream, self.buffers, frombuffer).load()
-        # Two: the closure's own name here, and the argument of getrefcount.
-        if sys.getrefcount(frombuffer) > 2:
+        unreferred = sys.getrefcount(frombuffer)
+        unpickler = _Unpickler(io.BytesIO(stream), buffers=self.buffers)
+        unpickler.frombuffer = frombuffer
+        value = unpickler.load()
+        del unpickler
+        if sys.getrefcount(frombuffer) > unreferred:
             del value
             return self.unpickle_plainly(stream)
         return value
 
     def unpickle_plainly(self, stream: memoryview) -> Any:
         """The object of the stream, by NumPy's own function."""
-        return _Unpickler(stream, self.buffers, None).load()
+        return _Unpickler(io.BytesIO(stream), buffers=self.buffers).load()
 
     def array(self, buffer: Any, dtype: Any) -> Any:
         """One array of one axis."""

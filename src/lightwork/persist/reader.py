@@ -28,6 +28,7 @@ MmapMode = Literal["r", "r+", "w+", "c"]
 Loaded = tuple[Any, dict[str, Any]]  # the object, and the metadata that was given to `dump` with it
 
 _FIRST: Final = 64 * 1024  # read at once: a small file needs no second call
+_LOOK: Final = 1024  # enough to say what a file looks like
 _BLOCK: Final = 1 << 20  # read from an open file at a time
 _TRUSTED: Final = 64 << 20  # bytes that a head may claim without its file being asked whether it has them
 _MODES: Final = (None, "r", "r+", "w+", "c")
@@ -96,7 +97,7 @@ def load_path(path: str, mmap_mode: MmapMode | None = None, *, native: bool = Tr
     except FileNotFoundError as error:
         raise errors.FileMissingError(error.errno, "there is no such file", path) from error
     try:
-        start = os.read(fd, _FIRST)
+        start = os.read(fd, _FIRST if mmap_mode is None else _LOOK)
         if len(start) < _FIRST and mmap_mode is None:
             while more := os.read(fd, _FIRST):  # a pipe gives what it has
                 start += more
@@ -128,9 +129,8 @@ def read_bytes(data: bytes, name: str) -> Loaded:
 
 def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, native: bool) -> Loaded:
     size = os.fstat(fd).st_size
-    method = codecs.method_of(start)
-    end = os.pread(fd, layout.FOOTER_MINIMUM, max(0, size - layout.FOOTER_MINIMUM))
-    if method is not None or not layout.looks_ours(start, end):
+    if not _is_ours(fd, start, size):
+        method = codecs.method_of(start)
         if method is not None and mode is not None:
             _warn_unmapped(path, "compressed")
         if method == "zstd" and (plain := _expanded_in_parallel(fd, size, path)) is not None:
@@ -149,6 +149,12 @@ def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, nati
     return _unpickled(stream, found, path, mapping=Mapping(path, fd, found, mode))
 
 
+def _is_ours(fd: int, start: bytes, size: int) -> bool:
+    if start.startswith(layout.HEAD_START):
+        return True
+    return layout.looks_ours(start, os.pread(fd, layout.FOOTER_MINIMUM, max(0, size - layout.FOOTER_MINIMUM)))
+
+
 def _load_file(file: places.Readable, *, native: bool) -> Any:
     name = _name_of(file)
     start = _read_up_to(file, layout.HEAD_SIZE)
@@ -162,8 +168,6 @@ def _load_file(file: places.Readable, *, native: bool) -> Any:
 def _read_object(file: Any, start: bytes) -> bytes | bytearray | mmap.mmap:
     """All bytes of the object that starts like this, and none of what follows it."""
     total = layout.total_of(start)
-    if total is None:
-        return start + _read_up_to(file, None)
     if total > _TRUSTED and not _has(file, total - len(start)):
         return start  # it was cut off: the check of the head says so
     if total < _FIRST or not hasattr(file, "readinto"):

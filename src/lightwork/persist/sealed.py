@@ -16,7 +16,7 @@ from xxhash import xxh3_128
 from lightwork import errors
 from lightwork.persist import codecs, layout
 
-_TAIL: Final = 64 * 1024  # read at once, in the hope that the whole footer is in it
+_TAIL: Final = 4096  # read at once, in the hope that the whole footer is in it
 _BLOCK: Final = 256 * 1024  # read and digested at a time: digested while still in the second-level cache
 _PARALLEL: Final = 16 << 20  # bytes from which reading is spread over threads (chosen by guess)
 _PORTION: Final = 4 << 20  # bytes that a thread reads at a time
@@ -144,8 +144,7 @@ def private(size: int) -> bytearray | mmap.mmap:
 
 def length(start: bytes, size: int) -> int:
     """Where the first object ends in a file of `size` bytes that starts like this."""
-    total = layout.total_of(start) if len(start) >= layout.HEAD_SIZE else None
-    return total if total is not None and total < size else size
+    return min(layout.total_of(start), size) if len(start) >= layout.HEAD_SIZE else size
 
 
 def footer(source: Bytes, start: bytes) -> layout.Footer:
@@ -217,13 +216,18 @@ def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(fd)
 
 
-@contextmanager
-def blaming(name: str) -> Iterator[None]:
+class blaming:  # noqa: N801 - reads as a statement
     """Make of a `Flaw` the error that names the file."""
-    try:
-        yield
-    except layout.Flaw as flaw:
-        raise damaged(name, f"the file is damaged: {flaw}") from None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, layout.Flaw):
+            raise damaged(self._name, f"the file is damaged: {error}") from None
 
 
 def damaged(name: str, what: str, *, executed: bool = False) -> errors.DamagedFileError:
