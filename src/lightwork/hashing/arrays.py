@@ -38,14 +38,16 @@ def dtype_parts(dtype: Any) -> tuple[Any, ...]:
 
 
 @functools.lru_cache(256)
-def _gaps(dtype: Any) -> bool:
-    """Whether a struct has bytes or objects that must not be hashed as they lie in memory."""
+def _packed(dtype: Any) -> Any:
+    """Return a struct's dtype without the gaps between its fields."""
+    import numpy as np
+
     if dtype.subdtype is not None:
-        return _gaps(dtype.subdtype[0])
+        base, shape = dtype.subdtype
+        return np.dtype((_packed(base), shape))
     if dtype.names is None:
-        return bool(dtype.hasobject)
-    fields = [dtype.fields[name][0] for name in dtype.names]
-    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_gaps, fields))
+        return dtype
+    return np.dtype([(name, _packed(dtype.fields[name][0])) for name in dtype.names])
 
 
 @functools.lru_cache(256)
@@ -61,10 +63,11 @@ def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
     data: Any
     if dtype.names is None:
         data = array.ravel().tolist() if dtype.hasobject else digest_array(array, walk.algo)
-    elif _gaps(dtype):
+    elif dtype.hasobject:
         data = tuple([_field(array[name], walk) for name in dtype.names])
     else:
-        data = digest_array(array, walk.algo)
+        packed = _packed(dtype)
+        data = digest_array(array, walk.algo, None if packed.itemsize == dtype.itemsize else packed)
     return (_dtype_text(dtype), order, data, *array.shape)
 
 

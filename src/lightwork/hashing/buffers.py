@@ -162,8 +162,16 @@ def digest_text(text: str, algo: Algorithm) -> bytes:
     return pieces.digest()
 
 
-def digest_array(array: np.ndarray[Any, Any], algo: Algorithm) -> bytes:
-    """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order."""
+def digest_array(array: np.ndarray[Any, Any], algo: Algorithm, packed: Any = None) -> bytes:
+    """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order.
+
+    Structs with gaps between their fields come with the dtype to which they are `packed`, block by block.
+    """
+    if packed is not None:
+        pieces = Pieces(algo)
+        for block in _blocks(array.T if array.flags.fnc else array):
+            pieces.add(_bytes_of(block.astype(packed)))
+        return pieces.digest()
     flags = array.flags
     if flags.c_contiguous:
         return digest_bytes(_bytes_of(array), algo)

@@ -320,9 +320,14 @@ def _body(out: Encoding, items: list[Any] | tuple[Any, ...], walk: Walk, labels:
 
 
 def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Iterable[Any]) -> Body:
+    algo = walk.algo
     for label, item in zip(labels, items, strict=False):
-        walk.label = label
-        out.add((yield item))
+        kind = type(item)
+        if kind in ATOMS and ((kind is not str and kind is not bytes) or len(item) <= LONG):
+            out.add(atom(item, kind, algo))
+        else:
+            walk.label = label
+            out.add((yield item))
 
 
 def _sequence(tag: bytes) -> StepsOf:

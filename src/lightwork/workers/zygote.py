@@ -78,6 +78,7 @@ class Zygote:
                 self._control.flush()
         except _Stop:
             self._end_all()
+            self._close()
             return None
 
     def _obey(
@@ -113,10 +114,13 @@ class Zygote:
         self._end_with_us()
         if os.getppid() != us:
             os._exit(1)  # the zygote was gone before the kernel knew whose death to watch for
+        self._close()
+        return number, descriptors
+
+    def _close(self) -> None:
         self._control.close()
         self._wake_read.close()
         self._wake_write.close()
-        return number, descriptors
 
     def _reap(self) -> None:
         while self._numbers:

@@ -13,6 +13,8 @@ import select
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from lightwork.errors import WorkerStartError
@@ -250,9 +252,10 @@ class ProcessCrew:
         """What happened, in order; blocks until something did."""
         self.flush()
         events: list[Event] = []
-        milliseconds = None if timeout is None else max(0, round(timeout * 1000))
+        deadline = None if timeout is None else monotonic() + timeout
         while not events:
-            ready = self._watch.poll(milliseconds)
+            left = None if deadline is None else max(0, ceil((deadline - monotonic()) * 1000))
+            ready = self._watch.poll(left)
             for descriptor, what in ready:
                 member = self._by_descriptor[descriptor]
                 channel = member.handle.channel
