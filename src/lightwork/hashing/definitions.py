@@ -20,6 +20,8 @@ import sys
 import types
 import weakref
 from collections.abc import Iterator
+from marshal import dumps
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from lightwork.hashing import syntax
@@ -163,8 +165,12 @@ def _first_line(node: Any) -> int:
 
 
 def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST | None:
+    if isinstance(statement, ast.FunctionDef) and _first_line(statement) == code.co_firstlineno:
+        nodes: list[Any] = [statement] if statement.name == code.co_name else []
+        if code.co_name != "<lambda>":
+            return _match_one(code, statement, nodes, file)
     kinds: Any = ast.Lambda if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes: list[Any] = [
+    nodes = [
         node
         for node in ast.walk(statement)
         if isinstance(node, kinds)
@@ -172,12 +178,7 @@ def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST 
         and getattr(node, "name", "<lambda>") == code.co_name
     ]
     if len(nodes) == 1:
-        key = (statement.lineno, code.co_flags & _FUTURE)
-        codes = file.codes.get(key)
-        if codes is None:
-            codes = file.codes[key] = _compile(code, statement, file.prelude)
-        here = [each for each in codes if each.co_firstlineno == code.co_firstlineno]
-        return _least(nodes if any(same_code(code, each) for each in here) else [])
+        return _match_one(code, statement, nodes, file)
     # Several on one line: compile a copy in which each lies on lines of its own, and see which one is `code`.
     spread = copy.deepcopy(statement)
     twins = dict(zip(map(id, ast.walk(statement)), ast.walk(spread), strict=True))
@@ -193,6 +194,16 @@ def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST 
     return _least(matching)
 
 
+def _match_one(code: types.CodeType, statement: ast.stmt, nodes: list[Any], file: File) -> ast.AST | None:
+    key = (statement.lineno, code.co_flags & _FUTURE)
+    codes = file.codes.get(key)
+    if codes is None:
+        codes = file.codes[key] = _compile(code, statement, file.prelude)
+    line, name = code.co_firstlineno, code.co_name
+    here = [each for each in codes if each.co_firstlineno == line and each.co_name == name]
+    return _least(nodes if any(same_code(code, each) for each in here) else [])
+
+
 _SPREAD = 1 << 20  # lines between definitions that are told apart: more than any file has
 
 
@@ -206,7 +217,7 @@ def _move(node: ast.AST, lines: int) -> None:
 
 def _least(nodes: list[ast.AST]) -> ast.AST | None:
     """Choose among definitions that compile alike, such as ``lambda: 1 + 1`` and ``lambda: 2``: any would be right."""
-    return min(nodes, key=syntax.encode, default=None)
+    return min(nodes, key=syntax.encode) if len(nodes) > 1 else next(iter(nodes), None)
 
 
 def _compile(
@@ -230,7 +241,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 # --- code objects --------------------------------------------------------------------------------------
 
-_PLAIN = (
+_plain = attrgetter(
     "co_code",
     "co_names",
     "co_varnames",
@@ -247,17 +258,13 @@ _PLAIN = (
 
 def same_code(one: types.CodeType, other: types.CodeType) -> bool:
     """Whether two code objects do the same, wherever their lines are."""
-    return all(getattr(one, name) == getattr(other, name) for name in _PLAIN) and digest_code(
-        one
-    ) == digest_code(other)
+    return bool(_plain(one) == _plain(other)) and digest_code(one) == digest_code(other)
 
 
 def digest_code(code: types.CodeType) -> bytes:
     """Digest a code object, positions aside. `co_code` is free of what the interpreter learnt while running it."""
-    parts = [b"code"]
-    parts += [_constant(getattr(code, name)) for name in _PLAIN]
-    parts.append(_constant(code.co_consts))
-    return XXH3_128.once(b"".join(parts))
+    # All that `_plain` gives is bytes, texts, numbers and tuples of texts: what marshal writes as the walk would.
+    return XXH3_128.once(b"code" + dumps(_plain(code), 2) + _constant(code.co_consts))
 
 
 def _constant(value: Any) -> bytes:

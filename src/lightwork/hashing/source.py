@@ -402,27 +402,28 @@ def _fields(value: type) -> Any:
 class Record:
     """A fingerprint and what it was made of. It does not hold the function itself, which may come and go."""
 
-    __slots__ = ("closures", "codes", "fingerprint", "functions", "places", "root", "volatile")
+    __slots__ = ("_cells", "_codes", "_defaults", "_keywords", "_places", "_root", "_volatile", "fingerprint")
 
     def __init__(self, root: Any, fingerprint: Fingerprint, trace: Trace) -> None:
         self.fingerprint = fingerprint
-        self.root = _inside(root) if isinstance(root, types.FunctionType) else None
+        self._root = _inside(root) if isinstance(root, types.FunctionType) else None
         functions = list({id(each): each for each in trace.functions if each is not root}.values())
-        self.functions = tuple(functions)
-        self.codes = tuple([each.__code__ for each in functions])
-        self.closures = [
-            (each, _inside(each))
-            for each in functions
-            if each.__closure__ or each.__defaults__ or each.__kwdefaults__
-        ]
-        self.places = [_watch(home, seen) for home, seen in trace.places.values()]
-        self.volatile = list(trace.volatile.values())
+        self._codes = functions, [each.__code__ for each in functions]
+        # Only those that have defaults: code that gains some without being made anew is not noticed.
+        with_defaults = [each for each in functions if each.__defaults__]
+        self._defaults = with_defaults, [each.__defaults__ for each in with_defaults]
+        with_keywords = [each for each in functions if each.__kwdefaults__]
+        self._keywords = with_keywords, [each.__kwdefaults__ for each in with_keywords]
+        cells = [cell for each in functions for cell in each.__closure__ or ()]
+        self._cells = cells, [_content(cell) for cell in cells]
+        self._places = [_watch(home, seen) for home, seen in trace.places.values()]
+        self._volatile = list(trace.volatile.values())
 
     def holds(self, root: Any) -> bool:
         """Whether everything is still in place. This runs on each call of a remembered function."""
-        if self.root is not None and not all(map(is_, _inside(root), self.root)):
+        if self._root is not None and not all(map(is_, _inside(root), self._root)):
             return False
-        for home, get, values, missing in self.places:
+        for home, get, values, missing in self._places:
             space = vars(home) if isinstance(home, type) else home
             try:
                 if not all(map(is_, get(space), values)):
@@ -431,22 +432,25 @@ class Record:
                 return False
             if missing and not missing.isdisjoint(space):
                 return False
-        if tuple([each.__code__ for each in self.functions]) != self.codes:
+        functions, codes = self._codes
+        if [each.__code__ for each in functions] != codes:
             return False
-        for each, inside in self.closures:
-            if not all(map(is_, _inside(each), inside)):
-                return False
-        return not self.volatile or all(_quick_digest(value) == digest for value, digest in self.volatile)
+        functions, defaults = self._defaults
+        if functions and not all(map(is_, [each.__defaults__ for each in functions], defaults)):
+            return False
+        functions, keywords = self._keywords
+        if functions and not all(map(is_, [each.__kwdefaults__ for each in functions], keywords)):
+            return False
+        cells, contents = self._cells
+        if cells and not all(map(is_, map(_content, cells), contents)):
+            return False
+        return not self._volatile or all(_quick_digest(value) == digest for value, digest in self._volatile)
 
 
 def _inside(function: Any) -> tuple[Any, ...]:
     """Return what a function carries with it."""
     start = (function.__code__, function.__defaults__, function.__kwdefaults__)
-    return start + _contents(function) if function.__closure__ else start
-
-
-def _contents(function: Any) -> tuple[Any, ...]:
-    return tuple([_content(cell) for cell in function.__closure__ or ()])
+    return (*start, *map(_content, function.__closure__)) if function.__closure__ else start
 
 
 def _content(cell: Any) -> Any:
