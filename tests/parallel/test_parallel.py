@@ -257,17 +257,18 @@ class TestGenerators:
 class TestInput:
     """A loop that ends lets go of its input at once: a generator that holds a file open closes it."""
 
-    def tasks(self, ended):
+    def tasks(self, ended, failing=50):
         try:
             for i in range(1000):
-                yield delayed(fail_at)(50, i)
+                yield delayed(fail_at)(failing, i)
         finally:
             ended.append(True)
 
     @both
     def test_is_closed_with_the_generator(self, how, no_collection):
         ended = []
-        generator = Parallel(**how, return_as="generator")(self.tasks(ended))
+        # One at a time and without a failure: else the loop may be through with its input before it is closed.
+        generator = Parallel(**how, return_as="generator", batch_size=1)(self.tasks(ended, failing=-1))
         next(generator)
         assert not ended
         generator.close()
@@ -276,7 +277,8 @@ class TestInput:
     @both
     def test_is_closed_with_the_last_reference_to_the_generator(self, how, no_collection):
         ended = []
-        generator = Parallel(**how, return_as="generator")(self.tasks(ended))
+        # One at a time and without a failure: else the loop may be through with its input before it is closed.
+        generator = Parallel(**how, return_as="generator", batch_size=1)(self.tasks(ended, failing=-1))
         next(generator)
         del generator
         assert ended
