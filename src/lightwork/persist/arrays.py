@@ -20,6 +20,7 @@ thousand numbers, then all second bytes (Alted, Blosc, 2010). It is undone by Nu
 from __future__ import annotations
 
 import copyreg
+import itertools
 import mmap
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,7 @@ Reduced = tuple[Any, ...] | str
 Reducer = Callable[[Any], Reduced]
 
 BLOCK: Final = 1 << 20  # bytes of a strided array that are copied at a time
+AHEAD: Final = 4  # pieces that may be made before the first of them is written
 _SHUFFLED: Final = 2 << 20  # bytes that are shuffled together: one frame of zstd
 _SAMPLE: Final = 4096  # numbers of a sample, of which there are four
 _PLAIN: Final[Reducer] = methodcaller("__reduce_ex__", 5)
@@ -298,18 +300,39 @@ def owner(buffer: object) -> object:
 
 
 def blocks(array: Array) -> Iterator[memoryview]:
-    """The bytes of an array in C order, copied piece by piece."""
+    """The bytes of an array in C order, copied piece by piece; a piece is valid until `AHEAD` more are taken."""
+    import numpy as np
+
+    rooms = _rooms(min(array.nbytes, max(BLOCK, array.itemsize)))
+    for part in _parts(array):
+        room = next(rooms)[: part.nbytes]
+        np.copyto(room.view(array.dtype).reshape(part.shape), part)
+        yield memoryview(room)
+
+
+def _parts(array: Array) -> Iterator[Array]:
     if array.nbytes <= BLOCK or array.ndim == 0:
-        yield memoryview(_bytes(array))
+        yield array
         return
     row = array.nbytes // len(array)
     if row > BLOCK:
         for part in array:
-            yield from blocks(part)
+            yield from _parts(part)
         return
     step = max(1, BLOCK // row)
     for start in range(0, len(array), step):
-        yield memoryview(_bytes(array[start : start + step]))
+        yield array[start : start + step]
+
+
+def _rooms(size: int) -> Iterator[Array]:
+    """The same few pieces of memory over and over: new ones would cost a page fault for every 4 KiB."""
+    import numpy as np
+
+    made: list[Array] = []
+    for number in itertools.count():
+        if len(made) <= AHEAD + 1:
+            made.append(np.empty(size, np.uint8))
+        yield made[number % (AHEAD + 2)]
 
 
 def _worth_shuffling(array: Array) -> bool:
@@ -332,11 +355,14 @@ def shuffled_blocks(flat: Array, together: int) -> Iterator[memoryview]:
     import numpy as np
 
     rows = flat.view(np.uint8).reshape(-1, flat.itemsize)
+    rooms = _rooms(flat.itemsize * together)
     for start in range(0, len(rows), together):
-        block: Array = np.zeros((flat.itemsize, together), np.uint8)
+        room = next(rooms)
         part = rows[start : start + together]
-        block[:, : len(part)] = part.T
-        yield memoryview(block.reshape(-1))
+        planes = room.reshape(flat.itemsize, together)
+        planes[:, : len(part)] = part.T
+        planes[:, len(part) :] = 0
+        yield memoryview(room)
 
 
 def _bytes(array: Array) -> Array:

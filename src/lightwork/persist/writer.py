@@ -230,9 +230,9 @@ def _digesting(blocks: Iterator[memoryview], digest: xxh3_128) -> Iterator[memor
 
 
 def _ahead(blocks: Iterator[memoryview]) -> Generator[memoryview]:
-    """The same blocks, made in a thread while the ones before are written; no more than four at a time."""
+    """The same blocks, made in a thread while the ones before are written."""
     ready: SimpleQueue[memoryview | BaseException | None] = SimpleQueue()
-    room = threading.Semaphore(4)
+    room = threading.Semaphore(arrays.AHEAD)
     stopped = threading.Event()
 
     def make() -> None:
