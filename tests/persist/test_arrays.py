@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import pickle
 import pickletools
+import re
 import sys
 from pathlib import Path
 
@@ -234,6 +235,34 @@ def test_memoryviews_keep_format_and_shape(tmp_path: Path) -> None:
     assert (loaded.format, loaded.shape, loaded.tolist()) == ("d", (3, 4), view.tolist())
     dump(memoryview(b"abcdef")[::2], tmp_path / "f")
     assert load(tmp_path / "f") == b"ace"
+
+
+def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
+    state, generator = np.random.RandomState(3), np.random.default_rng(3)
+    state.normal()  # keeps the second of a pair
+    generator.random()
+    children = generator.bit_generator.seed_seq.spawn(2)
+    others = [
+        np.random.Generator(getattr(np.random, name)(5))
+        for name in ("MT19937", "Philox", "SFC64", "PCG64DXSM")
+    ]
+    dump([state, generator, children, others, generator], tmp_path / "f")
+    assert not re.search(rb"_pickle|__pyx|_core", (tmp_path / "f").read_bytes())
+    one, two = load(tmp_path / "f"), pickle.loads((tmp_path / "f").read_bytes())
+    expected = [
+        state.normal(),
+        state.random_sample(),
+        generator.random(),
+        *(other.random() for other in others),
+    ]
+    grandchild = children[0].spawn(1)[0].generate_state(2).tolist()
+    sibling = generator.bit_generator.seed_seq.spawn(1)[0].generate_state(2).tolist()
+    for first, second, seeds, rest, again in (one, two):
+        assert second is again
+        drawn = [first.normal(), first.random_sample(), second.random(), *(other.random() for other in rest)]
+        assert drawn == expected
+        assert seeds[0].spawn(1)[0].generate_state(2).tolist() == grandchild
+        assert second.bit_generator.seed_seq.spawn(1)[0].generate_state(2).tolist() == sibling
 
 
 def test_other_byte_order_is_made_native_unless_mapped_or_unwanted(tmp_path: Path) -> None:

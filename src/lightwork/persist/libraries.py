@@ -5,6 +5,9 @@
 - PyTorch wraps a tensor's whole storage into one bytes object, in its own format. Dense tensors of the
   CPU go as the NumPy arrays that they are, so that they are aligned, and shared with the file when mapped.
 
+- NumPy's generators of random numbers name functions of modules that start with an underscore; here they are
+  made by their own classes, and given their state.
+
 None of these libraries is imported from here: a class that is asked about exists.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 Reduced = tuple[Any, ...] | str
@@ -29,6 +33,8 @@ def reducer(cls: type) -> Reducer | None:
     library = cls.__module__.partition(".")[0]
     if library == "pyarrow":
         return _arrow if callable(getattr(cls, "get_total_buffer_size", None)) else None
+    if library == "numpy" and "numpy.random" in sys.modules:
+        return _random_reducer(cls)
     if library == "torch":
         torch = sys.modules["torch"]
         if cls is torch.Tensor:
@@ -75,6 +81,41 @@ def _rewritten(table: Any) -> Any:
             return stream.read_all()
     except pa.ArrowException:  # types that IPC cannot hold: as Arrow itself would do
         return table
+
+
+# --- random numbers -------------------------------------------------------------------------------
+
+
+def _random_reducer(cls: type) -> Reducer | None:
+    random = sys.modules["numpy.random"]
+    own = {"RandomState": _random_state, "Generator": _generator, "SeedSequence": _seed_sequence}
+    for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"):
+        own[name] = _bit_generator
+    return own.get(cls.__name__) if cls is getattr(random, cls.__name__, None) else None
+
+
+def _random_state(state: Any) -> Reduced:
+    # Its bit generator is shared with whoever else holds it.
+    return type(state), (state._bit_generator,), state.__getstate__()
+
+
+def _generator(generator: Any) -> Reduced:
+    return type(generator), (generator.bit_generator,)
+
+
+def _bit_generator(generator: Any) -> Reduced:
+    return type(generator), (0,), generator.__getstate__()  # made with any seed: the state replaces it
+
+
+def _seed_sequence(seeds: Any) -> Reduced:
+    cls: Callable[..., Any] = type(seeds)
+    make = partial(
+        cls,
+        spawn_key=seeds.spawn_key,
+        pool_size=seeds.pool_size,
+        n_children_spawned=seeds.n_children_spawned,
+    )
+    return make, (seeds.entropy,)
 
 
 # --- PyTorch --------------------------------------------------------------------------------------
