@@ -6,6 +6,8 @@ import errno
 import os
 import pickle
 import random
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -153,18 +155,25 @@ else:
 """
 
 
-def test_a_folder_that_cannot_be_written_still_hits(run, tmp_path):
-    cache = tmp_path / "cache"
+@pytest.fixture
+def cache_of_all():
+    """A folder that another user can reach; pytest's own are private."""
+    place = Path(tempfile.mkdtemp(prefix="lightwork-test-", dir="/tmp"))
+    place.chmod(0o755)
+    cache = place / "cache"
     cache.mkdir()
     cache.chmod(0o777)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    run(READ_ONLY, str(cache))
-    folders = [Path(folder) for folder, _, _ in os.walk(cache)]
+    yield cache
+    shutil.rmtree(place)
+
+
+def test_a_folder_that_cannot_be_written_still_hits(run, cache_of_all):
+    run(READ_ONLY, str(cache_of_all))
+    folders = [Path(folder) for folder, _, _ in os.walk(cache_of_all)]
     for folder in folders:
         folder.chmod(0o555)
     try:
-        said = run(READ_ONLY, str(cache), "read")
+        said = run(READ_ONLY, str(cache_of_all), "read")
     finally:
         for folder in folders:
             folder.chmod(0o755)

@@ -38,7 +38,7 @@ except ImportError:  # Windows: one computation at a time in each process only
 else:
     _BETWEEN_PROCESSES = True
 
-__all__ = ["Flight"]
+__all__ = ["Flight", "close_state", "open_state"]
 
 _MOST_HELD: Final = 64  # keys of one thread: a deep recursion needs no lock for each level. Chosen by guess.
 _POLL: Final = 0.02  # seconds; rule 3, rare
@@ -129,6 +129,18 @@ def _forget_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
+
+
+def open_state(folder: str) -> int | None:
+    """The descriptor of a cache's ``state``, shared by all who use it; to be given back by `close_state`."""
+    with _table.lock:
+        return _table.open(folder)
+
+
+def close_state(folder: str) -> None:
+    """Give back what `open_state` returned."""
+    with _table.lock:
+        _table.close(folder)
 
 
 class Flight:

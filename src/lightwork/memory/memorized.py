@@ -28,7 +28,6 @@ from lightwork.memory.keymaker import Key, KeyMaker, script
 from lightwork.memory.notices import warn
 from lightwork.memory.options import Options
 from lightwork.memory.result import MemorizedResult, NotMemorizedResult, ShelvedResult
-from lightwork.memory.stores.local import remove
 from lightwork.observe.messages import call_text, memory_line, say
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class MemorizedFunc(CachedFunc[P, R]):
 
     def forget(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget the result of one call."""
-        remove(self._key(args, kwargs).path)
+        self.store_backend.remove(self._key(args, kwargs).path)
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute the result of one call anew, and keep that."""
@@ -250,7 +249,10 @@ class MemorizedFunc(CachedFunc[P, R]):
             return ABSENT
         if not self._is_valid(metadata):
             return UNFIT
-        self._keys.hits += 1
+        keys = self._keys
+        keys.hits += 1
+        if keys.store.limits is not None:
+            keys.store.used(key.path)
         if self.verbose > 1:
             call = call_text(self.shown, args, kwargs)
             say(memory_line("loaded", call, time.perf_counter() - started), output=True)
@@ -349,10 +351,12 @@ class MemorizedFunc(CachedFunc[P, R]):
             for _ in range(_CLEARED_MEANWHILE):
                 try:
                     entry.write(path, value, options.compress, metadata)
-                    return True
+                    break
                 except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
                     store.make_room(path)
-            entry.write(path, value, options.compress, metadata)
+            else:
+                entry.write(path, value, options.compress, metadata)
+            store.stored(path)
             return True
         except (Warning, RecursionError):
             raise

@@ -26,7 +26,7 @@ from lightwork.memory.options import (
     check_track,
     check_verbose,
 )
-from lightwork.memory.quota import seconds_of, victims
+from lightwork.memory.quota import Limits, seconds_of, victims
 from lightwork.memory.stores.local import LocalStore, remove
 from lightwork.observe.messages import say
 from lightwork.settings import Default, MmapMode, cache_folder, default, parse_size
@@ -63,6 +63,9 @@ class Memory:
         was loaded; above 10 from where.
     backend_options : dict, optional
         Options of the backend; a folder has none.
+    bytes_limit, items_limit, age_limit : optional
+        How many bytes and results are kept, and for how long one may go unused (see `reduce_size` for how to say
+        it). Whoever stores more than that removes what was not used for longest.
 
     Attributes
     ----------
@@ -93,6 +96,10 @@ class Memory:
         compress: Compress = False,
         verbose: int = 1,
         backend_options: Mapping[str, object] | None = None,
+        *,
+        bytes_limit: int | str | None = None,
+        items_limit: int | None = None,
+        age_limit: timedelta | float | str | None = None,
     ) -> None:
         if backend != "local":
             raise OptionTypeError(f"backend={backend!r}: there is no such backend; use 'local', a folder")
@@ -103,7 +110,8 @@ class Memory:
         self.verbose = check_verbose(verbose)
         self.backend_options = dict(backend_options or {})
         self.timestamp = time.time()
-        self.store_backend = None if self.location is None else LocalStore(self.location)
+        limits = _limits(bytes_limit, items_limit, age_limit)
+        self.store_backend = None if self.location is None else LocalStore(self.location, limits)
 
     @overload
     def cache(
@@ -266,16 +274,16 @@ class Memory:
         """
         if self.store_backend is None:
             return
-        if items_limit is not None and items_limit < 0:
-            raise OptionError(f"items_limit={items_limit} is negative; say how many results may be kept")
+        limits = _limits(bytes_limit, items_limit, age_limit) or Limits()
         gone = victims(
             self.store_backend.held(),
-            bytes_limit=None if bytes_limit is None else parse_size(bytes_limit, "bytes_limit"),
-            items_limit=items_limit,
-            unused_since=None if age_limit is None else time.time() - seconds_of(age_limit, "age_limit"),
+            bytes_limit=limits.bytes,
+            items_limit=limits.items,
+            unused_since=None if limits.age is None else time.time() - limits.age,
         )
         for path in gone:
             remove(path)
+        self.store_backend.recount()
 
     def clear(self, warn: bool = True) -> None:
         """Forget all results below this location, those of other programs too.
@@ -320,6 +328,20 @@ def _folder(location: object) -> str | None:
         CacheWarning,
     )
     return None
+
+
+def _limits(
+    bytes_limit: int | str | None, items_limit: int | None, age_limit: timedelta | float | str | None
+) -> Limits | None:
+    """The limits that were said; None if none were."""
+    if items_limit is not None and items_limit < 0:
+        raise OptionError(f"items_limit={items_limit} is negative; say how many results may be kept")
+    limits = Limits(
+        None if bytes_limit is None else parse_size(bytes_limit, "bytes_limit"),
+        items_limit,
+        None if age_limit is None else seconds_of(age_limit, "age_limit"),
+    )
+    return limits if limits != Limits() else None
 
 
 def _names(ignore: Sequence[str] | None) -> tuple[str, ...]:

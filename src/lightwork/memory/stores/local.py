@@ -3,9 +3,10 @@
     location/lightwork/<2 hex>/<label>-<32 hex>
 
 Label and digest come from `key`; the two digits are the digest's first, so each of the 256 folders (shards) holds
-an even sample of the cache. There is no index, no lock and no marker file: an entry exists when its file does, and
-`persist` puts it there by a rename, whole. Folders are made when the first entry needs them, for the owner
-alone (0700); those that exist keep their mode. Whoever removes an entry does no harm to those who read it.
+an even sample of the cache. There is no index: an entry exists when its file does, and `persist` puts it there by
+a rename, whole. The one other file is ``state``, for `flight` and `budget`; whoever removes it loses no result.
+Folders are made when the first entry needs them, for the owner alone (0700); those that exist keep their mode.
+Whoever removes an entry does no harm to those who read it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from lightwork.memory.quota import Held
+from lightwork.memory.quota import Held, Limits
+
+if TYPE_CHECKING:
+    from lightwork.memory.budget import Budget
 
 __all__ = ["LocalStore", "make_private", "remove"]
 
@@ -31,16 +36,19 @@ class LocalStore:
     ----------
     location : str
         The folder that the user named; a relative one is taken from where we are now, for good.
+    limits : Limits, optional
+        What it may hold.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, limits: Limits | None = None) -> None:
         self.location = location
+        self.limits = limits
         self.folder = os.path.join(os.path.abspath(location), "lightwork")
         self.told: set[str] = set()
         """What was already warned about."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return LocalStore, (os.path.dirname(self.folder),)
+        return LocalStore, (os.path.dirname(self.folder), self.limits)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LocalStore) and self.folder == other.folder
@@ -64,24 +72,59 @@ class LocalStore:
                 if match and label in (None, match[1]):
                     yield found.path
 
-    def held(self) -> Iterator[Held]:
-        """All entries with their sizes and last uses."""
-        for path in self.entries():
-            with suppress(FileNotFoundError):  # removed meanwhile
-                found = os.stat(path)
-                yield Held(path, found.st_size, max(found.st_atime, found.st_mtime))
+    def held(self, shard: str | None = None) -> Iterator[Held]:
+        """All entries, or those of a shard, with their sizes and last uses."""
+        for folder in self._shards() if shard is None else [f"{self.folder}/{shard}"]:
+            for each in _scan(folder):
+                if _ENTRY.fullmatch(each.name):
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        found = each.stat()
+                        yield Held(each.path, found.st_size, max(found.st_atime, found.st_mtime))
+
+    # --- limits -----------------------------------------------------------------------------------
+
+    def stored(self, path: str) -> None:
+        """An entry was written."""
+        if self.limits is not None:
+            self._budget(self.limits).pay(path)
+
+    def used(self, path: str) -> None:
+        """An entry was read."""
+        if self.limits is not None:
+            self._budget(self.limits).touch(path)
+
+    def remove(self, path: str) -> None:
+        """Remove an entry; gone already is as good."""
+        with suppress(FileNotFoundError):
+            size = os.stat(path).st_size
+            os.unlink(path)
+            if self.limits is not None:
+                self._budget(self.limits).refund(size)
+
+    def recount(self) -> None:
+        """After many entries were removed: let the limits know."""
+        if self.limits is not None and os.path.isdir(self.folder):
+            self._budget(self.limits).recount()
+
+    def _budget(self, limits: Limits) -> Budget:
+        from lightwork.memory.budget import budget_of
+
+        return budget_of(self, limits)
+
+    # --- clearing ---------------------------------------------------------------------------------
 
     def clear(self, label: str | None = None) -> None:
         """Remove all entries, or those with a label. With all, what broken-off writes left goes too."""
         if label is not None:
             for path in self.entries(label):
-                remove(path)
+                self.remove(path)
             return
         for shard in self._shards():
             for found in _scan(shard):
                 remove(found.path)
             with suppress(OSError):  # somebody wrote an entry meanwhile: the folder stays
                 os.rmdir(shard)
+        self.recount()
 
     def _shards(self) -> Iterator[str]:
         for found in _scan(self.folder):
