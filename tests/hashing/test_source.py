@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import importlib.util
+import io
 import linecache
 import os
 import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 import warnings
 import zipfile
@@ -17,7 +20,7 @@ import zipfile
 import pytest
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
-from lightwork.hashing import digest, fingerprint
+from lightwork.hashing import digest, explain, fingerprint
 
 
 @pytest.fixture
@@ -593,7 +596,7 @@ def test_the_fingerprint_of_a_program_is_committed(tmp_path):
     path.write_text(
         _PROGRAM.format(first="").replace("import numpy as np\n", "").replace("np.sin(p)", "math.sin(p)")
     )
-    assert _run(path)[0] == "d0997a3dce023ad48e881c17213359c0"
+    assert _run(path)[0] == "83981c1fb3d3116933b90079d6e24ae9"
 
 
 # --- the object -----------------------------------------------------------------------------------------
@@ -659,3 +662,159 @@ def test_a_decorator_of_lightworks_own_does_not_count(module):
         "def f(x): return 1\n"
     )
     assert same(module, text.format(0), text.format(1))
+
+
+# --- what is noted ----------------------------------------------------------------------------------------
+
+
+def test_default_factories_of_fields_count(module):
+    text = (
+        "from dataclasses import dataclass, field\n"
+        "def make(): return {}\n"
+        "@dataclass\n"
+        "class C:\n"
+        "    a: list = field(default_factory=make)\n"
+        "def f(x): return C()\n"
+    )
+    assert same(module, text, text)
+    assert not same(module, text, text.replace("{}", "[]"))
+
+
+def test_defaults_of_all_kinds(module):
+    text = (
+        "import threading, random\n"
+        "def f(x, lock=threading.Lock(), *, rng=random.Random(1), k=[{}]):\n"
+        "    return rng.random()\n"
+    )
+    assert same(module, text.format(1), text.format(1))
+    assert not same(module, text.format(1), text.format(2))
+
+
+def test_random_generators_are_left_out(module):
+    made = module(
+        "import random, numpy as np\n"
+        "A, B = random.Random(1), np.random.default_rng(1)\n"
+        "def f(x): return A.random() + B.random()\n"
+    )
+    before = fingerprint(made.f)
+    made.f(1)
+    assert fingerprint(made.f) == before
+
+
+def test_an_import_of_users_code_in_a_body_is_said(module):
+    made = module(
+        "def f(x):\n"
+        "    import json\n"
+        "    import helpers_elsewhere\n"
+        "    return json.dumps(helpers_elsewhere.g(x))\n"
+    )
+    with pytest.warns(NotFollowedWarning, match="f: import helpers_elsewhere in its body"):
+        fingerprint(made.f)
+
+
+def test_explain(module, capsys):
+    made = module(
+        "import math, logging\n"
+        "K = 3\n"
+        "LOG = logging.getLogger('x')\n"
+        "SEEN = []\n"
+        "class C:\n"
+        "    def m(self): return 1\n"
+        "def g(x): return math.sin(x)\n"
+        "def f(x):\n"
+        "    SEEN.append(x)\n"
+        "    LOG.info('x')\n"
+        "    return g(x) * K + C().m()\n"
+    )
+    explain(made.f)
+    assert capsys.readouterr().out.splitlines() == [
+        "f depends on",
+        "  functions: features.C.m, features.f, features.g",
+        "  classes: features.C",
+        "  values: f: K",
+        "  libraries, by version: math",
+        "  state, left out: this code changes it: features.SEEN",
+        "  handles, left out: f: LOG",
+    ]
+
+
+def test_explain_since(module):
+    def said(text, since=None):
+        made, out = module(text), io.StringIO()
+        if since is not None:
+            explain(made.f, since, file=out)
+        return fingerprint(made.f), out.getvalue().splitlines()
+
+    text = "K = 1\ndef g(x): return 1\ndef f(x): return g(x) * K\n"
+    before, _ = said(text)
+    assert said(text, before)[1] == ["f: nothing changed"]
+    assert said(text.replace("return 1", "return 2"), before)[1] == ["features.g changed"]
+    renamed = said(text.replace("g(x)", "h(x)"), before)[1]
+    assert renamed == ["features.f changed", "features.g is no longer used", "features.h is used now"]
+    assert said(text.replace("K = 1", "K = 2"), before)[1][0].startswith("f: the code is the same; a value")
+
+
+# --- other places where code lives ----------------------------------------------------------------------
+
+
+def test_cells_of_a_notebook_that_are_run_again():
+    """As IPython does: each cell is compiled under a name of its own, its text kept by linecache."""
+
+    def cell(space, number, text):
+        name = f"<ipython-input-{number}-abc>"
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        exec(compile(text, name, "exec"), space)
+
+    space: dict = {"__name__": "__main__"}
+    cell(space, 1, "def g(x):\n    return 1\n")
+    cell(space, 2, "def f(x):\n    return g(x)\n")
+    before = fingerprint(space["f"]).digest
+    cell(space, 3, "def g(x):\n    # the same, run again\n    return 1\n")
+    assert fingerprint(space["f"]).digest == before
+    cell(space, 4, "def g(x):\n    return 2\n")
+    assert fingerprint(space["f"]).digest != before
+    linecache.clearcache()
+
+
+DOCTEST = """
+>>> from lightwork.hashing import fingerprint
+>>> def f(x):
+...     'doc'
+...     return 1
+>>> seen.append(fingerprint(f).digest)
+"""
+
+
+def test_doctests():
+    seen: list[bytes] = []
+    for text in (DOCTEST, DOCTEST.replace("'doc'", "'other'"), DOCTEST.replace("return 1", "return 2")):
+        test = doctest.DocTestParser().get_doctest(text, {"seen": seen}, "name", None, 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_a_prompt_that_keeps_no_source():
+    program = "def f(x): return 1\nfrom lightwork.hashing import fingerprint\nprint(fingerprint(f).names)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+    )
+    assert (done.stdout.strip(), done.stderr) == ("('__main__.f',)", "")
+
+
+def test_many_threads_look_at_once(module):
+    helpers = "".join(f"def h{i}(x): return {i}\n" for i in range(30))
+    made = module(helpers + "def f(x): return " + "+".join(f"h{i}(x)" for i in range(30)) + "\n")
+    digests = []
+    looks = [threading.Thread(target=lambda: digests.append(fingerprint(made.f).digest)) for _ in range(8)]
+    for look in looks:
+        look.start()
+    for look in looks:
+        look.join()
+    assert len(digests) == 8
+    assert len(set(digests)) == 1

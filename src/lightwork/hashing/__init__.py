@@ -17,9 +17,10 @@ from lightwork.hashing.walk import Walk
 
 if TYPE_CHECKING:
     from lightwork.hashing.source import Fingerprint as Fingerprint
+    from lightwork.hashing.source import explain as explain
     from lightwork.hashing.source import fingerprint as fingerprint
 
-__all__ = ["Fingerprint", "digest", "fingerprint", "hash", "register_hash"]
+__all__ = ["Fingerprint", "digest", "explain", "fingerprint", "hash", "register_hash"]
 
 
 def digest(obj: object) -> bytes:
@@ -86,9 +87,10 @@ def hash(obj: object, hash_name: str = "xxh3_128", coerce_mmap: bool = False) ->
 
 def __getattr__(name: str) -> object:
     """Bind what reads code when it is first asked for: values alone are hashed without `ast` and its like."""
-    if name in ("Fingerprint", "fingerprint"):
+    if name in ("Fingerprint", "explain", "fingerprint"):
         from lightwork.hashing import source
 
-        globals().update(Fingerprint=source.Fingerprint, fingerprint=source.fingerprint)
-        return globals()[name]
+        found: object = getattr(source, name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

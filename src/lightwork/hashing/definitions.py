@@ -33,13 +33,25 @@ for _name in __future__.all_feature_names:
     _FUTURE |= getattr(__future__, _name).compiler_flag
 
 
+class Cells(NamedTuple):
+    """The variables of enclosing functions that code changes in place, and those that it rebinds."""
+
+    changed: frozenset[str]
+    rebound: frozenset[str]
+
+
+NOTHING_CHANGED = Cells(frozenset(), frozenset())
+
+
 class Definition(NamedTuple):
     """What is known of a code object."""
 
     digest: bytes  # of its syntax, or of itself
     names: syntax.Names
     token: bytes  # of the code object itself: cheap, and comparable on the same Python only
+    imported: tuple[str, ...]  # the modules that its body imports
     changed_file: str | None  # the source file that no longer holds it
+    cells: Cells = NOTHING_CHANGED  # what it changes of the variables of functions around it
 
 
 class File(NamedTuple):
@@ -74,9 +86,13 @@ def _read(code: types.CodeType, space: dict[str, Any]) -> Definition:
         names = syntax.names(found)
         ours = frozenset(id(each) for each in getattr(found, "decorator_list", ()) if _is_ours(each, space))
         digest = XXH3_128.once(b"syntax" + syntax.encode(found, ours))
-        return Definition(digest, _only_global(names, code), token, None)
+        return Definition(
+            digest, _only_global(names, code), token, _imported(code), None, _cells(names, code)
+        )
     version = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}".encode()
-    return Definition(XXH3_128.once(b"code" + version + token), _names_of_code(code), token, found)
+    return Definition(
+        XXH3_128.once(b"code" + version + token), _names_of_code(code), token, _imported(code), found
+    )
 
 
 def _is_ours(decorator: ast.AST, space: dict[str, Any]) -> bool:
@@ -281,6 +297,7 @@ def _constant(value: Any) -> bytes:
     return atom(value, kind, XXH3_128)
 
 
+_IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
 _LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"]
 _BY_NAME = {
     opcode.opmap[name]
@@ -302,6 +319,16 @@ def _instructions(code: types.CodeType) -> Iterator[tuple[int, int]]:
             yield operation, argument
 
 
+def _imported(code: types.CodeType) -> tuple[str, ...]:
+    found = {
+        each.co_names[argument]
+        for each in (code, *_codes(code))
+        for operation, argument in _instructions(each)
+        if operation == _IMPORT_NAME
+    }
+    return tuple(sorted(found))
+
+
 def _global_names(code: types.CodeType) -> set[str]:
     found = set()
     for each in (code, *_codes(code)):
@@ -316,6 +343,19 @@ def _global_names(code: types.CodeType) -> set[str]:
 def _only_global(names: syntax.Names, code: types.CodeType) -> syntax.Names:
     found = _global_names(code)
     return syntax.Names(*[tuple([chain for chain in chains if chain[0] in found]) for chains in names])
+
+
+def _cells(names: syntax.Names, code: types.CodeType) -> Cells:
+    """Keep what is surely a variable of an enclosing function: no code inside has a variable of its own so named."""
+    if not code.co_freevars:
+        return NOTHING_CHANGED
+    free = set(code.co_freevars)
+    for inner in _codes(code):
+        free.difference_update(inner.co_varnames, inner.co_cellvars)
+    attributes = [chain for chain in names.rebound if len(chain) > 1]
+    changed = {chain[0] for chain in (*names.changed, *attributes)}
+    rebound = {chain[0] for chain in names.rebound if len(chain) == 1}
+    return Cells(frozenset(changed & free), frozenset(rebound & free))
 
 
 def _names_of_code(code: types.CodeType) -> syntax.Names:

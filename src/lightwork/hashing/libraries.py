@@ -91,3 +91,20 @@ def is_library_code(code: types.CodeType, module: str | None) -> bool:
     if filename.startswith("<") and not filename.startswith("<frozen "):
         return is_library_module(module)
     return is_library_file(filename)
+
+
+@functools.lru_cache(1024)
+def is_library_root(root: str) -> bool:
+    """Whether a package belongs to a library; it need not have been imported."""
+    if root in sys.stdlib_module_names or root in ("builtins", "lightwork"):
+        return True
+    if not root:
+        return False
+    module = sys.modules.get(root)
+    filename: str | None = getattr(module, "__file__", None)
+    if module is None:
+        from importlib.util import find_spec
+
+        spec = find_spec(root)
+        filename = spec.origin if spec else None
+    return filename is not None and is_library_file(filename)

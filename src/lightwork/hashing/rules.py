@@ -345,7 +345,7 @@ def _steps_from(head: bytes, taken: Taken) -> StepsOf:
 def _steps_of_code(kind: type) -> StepsOf | None:
     """Return the steps of functions and classes. What reads code is loaded when the first code is met."""
     if kind is types.FunctionType:
-        from lightwork.hashing.source import function_steps
+        from lightwork.hashing.follow import function_steps
 
         install(kind, function_steps)
         return function_steps
@@ -361,7 +361,7 @@ def classes(value: type, walk: Walk) -> Steps:
             + _text_term(name_of(value))
             + _text_term("".join(version_of(value.__module__, walk)))
         )
-    from lightwork.hashing.source import class_steps
+    from lightwork.hashing.follow import class_steps
 
     return (yield from class_steps(value, walk))
 

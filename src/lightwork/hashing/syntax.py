@@ -269,6 +269,9 @@ class _Finder(ast.NodeVisitor):
         # They are rebound somewhere, else there were no need to declare them.
         self.rebound.update((name,) for name in node.names)
 
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
+        self.rebound.update((name,) for name in node.names)
+
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
             self.used.add((node.id,))
