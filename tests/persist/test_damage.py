@@ -211,3 +211,23 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     assert isinstance(caught.value, errors.FileMissingError)
     with pytest.raises(errors.LightworkError, match="folder"):
         load(tmp_path)
+
+
+class Refusing:
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("not with this state")
+
+    def __getstate__(self) -> dict:
+        return {"a": 1}
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_error_of_the_object_itself_is_not_called_damage(ours: bool, tmp_path: Path) -> None:
+    if ours:
+        dump(Refusing(), tmp_path / "f")
+    else:
+        (tmp_path / "f").write_bytes(pickle.dumps(Refusing()))
+    with pytest.raises(ValueError, match="not with this state") as caught:
+        load(tmp_path / "f")
+    assert not isinstance(caught.value, errors.DamagedFileError)
+    assert any("/f" in note for note in caught.value.__notes__)

@@ -297,10 +297,20 @@ def _plain_pickle(file: Any, name: str, mode: MmapMode | None = None, *, native:
         if mode is not None:
             _warn_unmapped(name, "an ordinary pickle")
         return pickle.Unpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, UnicodeDecodeError, ValueError, IndexError, KeyError) as error:
-        raise sealed.damaged(name, f"the pickle in it cannot be read: {error}", executed=True) from error
     except Exception as error:
+        if isinstance(error, pickle.UnpicklingError | EOFError) or _is_unpicklers_own(error):
+            raise sealed.damaged(name, f"the pickle in it cannot be read: {error}", executed=True) from error
         _tell(error, name)
+
+
+def _is_unpicklers_own(error: Exception) -> bool:
+    """Whether an error arose in the unpickler itself, not in code that it called and not in finding a class."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    unsound = isinstance(error, ValueError | IndexError | KeyError | OverflowError | MemoryError)
+    return unsound and where in (__name__, "pickle", "lightwork.persist.joblib_files")
 
 
 # --- unpickling -----------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
 """`dump`: an object into a file, all of it or none.
 
 The pickle is made first, in memory (big buffers are only referred to), so that what cannot be pickled touches no
-file. Then the layout says where each byte goes, and one pass writes and digests the bytes. Where anybody else could
-change an array meanwhile (another thread, or a process that shares its memory), what is digested is a private copy of
-the very bytes that are written: the array is stored as it was read, and never looks like damage later.
+file. Then the layout says where each byte goes, and one pass writes and digests the bytes (`emission`).
 
 To a name, writing is atomic: a temporary file in the same folder, renamed at the end.
 """
@@ -16,29 +14,15 @@ import io
 import itertools
 import json
 import os
-import platform
 import stat
-import sys
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, NoReturn
-
-from xxhash import xxh3_128
+from typing import Any, NoReturn
 
 from lightwork import errors
-from lightwork._version import __version__
-from lightwork.persist import arrays, codecs, layout, notices, places, sealed, versions
-from lightwork.persist.pickling import PROTOCOL, Pickled, pickled
-
-BLOCK: Final = 256 * 1024  # bytes copied, digested and written at a time: they stay in the second-level cache
-_LARGE: Final = 1 << 20  # bytes written at a time where nothing is copied
-# From here on a digest is taken in a thread beside the write (200 MB: 44 -> 41 ms, np.save 41), and space is reserved.
-_BESIDE: Final = 16 << 20
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+from lightwork.persist import codecs, emission, notices, places
+from lightwork.persist.emission import BESIDE, Emission
+from lightwork.persist.pickling import PROTOCOL, pickled
 
 
 def dump(
@@ -96,13 +80,13 @@ def dump(
     chosen = _protocol(protocol)
     user = _metadata(metadata)
     made = pickled(value, chosen, shuffle=compression is not None, dedupe=dedupe)
-    emission = _plain_pickle(made) if chosen < PROTOCOL else _emission(made, user)
+    out = emission.plain_pickle(made) if chosen < PROTOCOL else emission.sealed_pickle(made, user)
     if compression is not None:
-        emission = _compressed(emission, compression, cache_size)
+        out = emission.compressed(out, compression, cache_size)
     if isinstance(target, str):
-        _write_path(target, emission, fsync=fsync)
+        _write_path(target, out, fsync=fsync)
         return [target]
-    _write_file(target, emission, fsync=fsync)
+    _write_file(target, out, fsync=fsync)
     return None
 
 
@@ -145,171 +129,11 @@ def _metadata(metadata: Mapping[str, Any] | None) -> bytes:
         raise errors.OptionTypeError(f"metadata must be a mapping that JSON can hold: {error}") from None
 
 
-# --- what is written ------------------------------------------------------------------------------
-
-
-class Emission(NamedTuple):
-    """All bytes of a file in order, each block valid until the next one; and how many, where that is known."""
-
-    blocks: Callable[[], Generator[bytes | memoryview]]
-    size: int | None = None
-
-
-_ABOUT: Final = json.dumps(
-    {"lightwork": __version__, "python": platform.python_version(), "byteorder": sys.byteorder},
-    separators=(",", ":"),
-)[:-1]
-
-
-def _about(made: Pickled) -> bytes:
-    pickler = "cloudpickle" if made.by_value else "pickle"
-    return f'{_ABOUT},"pickler":"{pickler}","created":{time.time():.3f}}}'.encode()
-
-
-def _plain_pickle(made: Pickled) -> Emission:
-    return Emission(lambda: (memoryview(piece).cast("B") for piece in made.pieces))
-
-
-def _emission(made: Pickled, user: bytes) -> Emission:
-    about, noted, flags = _about(made), versions.of(made.reducers), made.reducers.orders
-    if len(made.pieces) == 1:
-        whole = layout.whole(made.pieces[0], about, noted, user, flags)  # type: ignore[arg-type]
-        if whole is not None:
-            return Emission(lambda: (block for block in (whole,)))
-    plan = layout.Layout()
-    runs: list[layout.Run] = [run for piece in made.pieces for run in plan.feed(piece)]
-    runs.append((plan.close(), None))
-    total = layout.sizes(plan.position, len(plan.entries), about, noted, user)
-
-    def emit() -> Generator[bytes | memoryview]:
-        stream, digests = xxh3_128(), []
-        yield layout.head(total)
-        for piece, entry in runs:
-            if entry is None:
-                stream.update(piece)
-                yield memoryview(piece)
-                continue
-            digest = xxh3_128()
-            yield from _digested(piece, made.reducers, digest)
-            digests.append(digest.digest())
-        yield layout.footer(total, plan.entries, digests, stream.digest(), about, noted, user, flags)
-
-    return Emission(emit, total)
-
-
-def _digested(piece: layout.Piece, reducers: arrays.Reducers, digest: xxh3_128) -> Iterator[memoryview]:
-    """The bytes of a buffer, in blocks, and the digest of exactly these."""
-    source = reducers.sources.get(id(piece))
-    if source is not None:
-        blocks = _digesting(source(), digest)
-        yield from _ahead(blocks) if memoryview(piece).nbytes >= _BESIDE else blocks
-        return
-    with memoryview(piece) as whole, _flat(whole) as view:
-        if not _settled(whole):
-            yield from _copied(view, digest)
-            return
-        beside = len(view) >= _BESIDE
-        thread = threading.Thread(target=digest.update, args=(view,), name="lightwork-digest")
-        if beside:
-            thread.start()
-        try:
-            for start in range(0, len(view), _LARGE):
-                with view[start : start + _LARGE] as block:
-                    if not beside:
-                        digest.update(block)
-                    yield block
-        finally:
-            if beside:
-                thread.join()
-
-
-def _digesting(blocks: Iterator[memoryview], digest: xxh3_128) -> Iterator[memoryview]:
-    for block in blocks:
-        digest.update(block)
-        yield block
-
-
-def _ahead(blocks: Iterator[memoryview]) -> Generator[memoryview]:
-    """The same blocks, made in a thread while the ones before are written."""
-    ready: SimpleQueue[memoryview | BaseException | None] = SimpleQueue()
-    room = threading.Semaphore(arrays.AHEAD)
-    stopped = threading.Event()
-
-    def make() -> None:
-        try:
-            for block in blocks:
-                room.acquire()
-                if stopped.is_set():
-                    return
-                ready.put(block)
-            ready.put(None)
-        except BaseException as error:  # raised again where the blocks are used
-            ready.put(error)
-
-    thread = threading.Thread(target=make, name="lightwork-blocks")
-    thread.start()
-    try:
-        while (block := ready.get()) is not None:
-            if isinstance(block, BaseException):
-                raise block
-            yield block
-            room.release()
-    finally:
-        stopped.set()
-        room.release()
-        thread.join()
-
-
-def _copied(view: memoryview, digest: xxh3_128) -> Iterator[memoryview]:
-    private = memoryview(bytearray(min(BLOCK, len(view))))
-    for start in range(0, len(view), BLOCK):
-        size = min(BLOCK, len(view) - start)
-        private[:size] = view[start : start + size]
-        digest.update(private[:size])
-        yield private[:size]
-
-
-def _settled(view: memoryview) -> bool:
-    """Whether nobody else can change these bytes, by another thread or through shared memory."""
-    whose = arrays.owner(view)
-    if isinstance(whose, bytes):
-        return True
-    if threading.active_count() > 1:
-        return False
-    if isinstance(whose, bytearray | sealed.Room):
-        return True
-    flags = getattr(whose, "flags", None)
-    return bool(getattr(flags, "owndata", False))
-
-
-def _flat(view: memoryview) -> memoryview:
-    if view.c_contiguous:
-        return view.cast("B")
-    import pickle
-
-    return pickle.PickleBuffer(view).raw()  # Fortran order
-
-
-def _compressed(emission: Emission, compression: codecs.Compression, cache_size: float | None) -> Emission:
-    def compressed() -> Generator[bytes | memoryview]:
-        stream = codecs.compressor(compression, cache_size)
-        try:
-            for block in emission.blocks():
-                packed = stream.compress(block)
-                if packed:
-                    yield packed
-            yield stream.flush()
-        finally:
-            stream.close()
-
-    return Emission(compressed)
-
-
 # --- where it is written --------------------------------------------------------------------------
 
 
-def _write_file(file: places.Writable, emission: Emission, *, fsync: bool) -> None:
-    with closing(emission.blocks()) as blocks:
+def _write_file(file: places.Writable, out: Emission, *, fsync: bool) -> None:
+    with closing(out.blocks()) as blocks:
         for block in blocks:
             _write_block(file, block)
     if fsync:
@@ -338,16 +162,16 @@ def _write_block(file: places.Writable, block: bytes | memoryview) -> None:
 _numbers = itertools.count()
 
 
-def _write_path(path: str, emission: Emission, *, fsync: bool) -> None:
+def _write_path(path: str, out: Emission, *, fsync: bool) -> None:
     try:
         mode = _look(path)
         if mode is not None and not stat.S_ISREG(mode):
             if stat.S_ISLNK(mode):
-                _write_path(os.path.realpath(path), emission, fsync=fsync)
+                _write_path(os.path.realpath(path), out, fsync=fsync)
             else:
-                _write_special(path, mode, emission)
+                _write_special(path, mode, out)
             return
-        _replace(path, mode, emission, fsync)
+        _replace(path, mode, out, fsync)
     except errors.TargetError:
         raise
     except OSError as error:
@@ -361,22 +185,22 @@ def _look(path: str) -> int | None:
         return None
 
 
-def _replace(path: str, mode: int | None, emission: Emission, fsync: bool) -> None:
+def _replace(path: str, mode: int | None, out: Emission, fsync: bool) -> None:
     fd, temporary = _open_beside(path)
     try:
         try:
             if mode is not None:
                 os.fchmod(fd, stat.S_IMODE(mode))
-            if emission.size is not None and emission.size >= _BESIDE:
-                _reserve(fd, emission.size)
-            with closing(emission.blocks()) as blocks:
+            if out.size is not None and out.size >= BESIDE and hasattr(os, "posix_fallocate"):
+                _reserve(fd, out.size)
+            with closing(out.blocks()) as blocks:
                 for block in blocks:
                     _write_all(fd, block)
             if fsync:
                 os.fsync(fd)
         finally:
             os.close(fd)
-        os.rename(temporary, path)
+        os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
@@ -417,13 +241,13 @@ def _write_all(fd: int, block: bytes | memoryview) -> None:
             rest = rest[os.write(fd, rest) :]
 
 
-def _write_special(path: str, mode: int, emission: Emission) -> None:
+def _write_special(path: str, mode: int, out: Emission) -> None:
     """A device or a pipe cannot be replaced: write into it."""
     if stat.S_ISDIR(mode):
         raise errors.TargetIsFolderError(errno.EISDIR, "this is a folder; name a file in it", path)
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        with closing(emission.blocks()) as blocks:
+        with closing(out.blocks()) as blocks:
             for block in blocks:
                 _write_all(fd, block)
     finally:
