@@ -102,6 +102,20 @@ def test_tensors_are_aligned_arrays_that_a_plain_pickle_reads_back(tmp_path: Pat
     assert torch.equal(load(tmp_path / "f"), x)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (100, 1000)])
+def test_registered_dtypes_stay_what_they_are(shape: tuple[int, ...], tmp_path: Path) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for dtype in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.int4):
+        array = np.ones(shape).astype(dtype)
+        for strides in (slice(None), slice(None, None, 2)):
+            part = array[strides] if shape else array
+            for compress in (0, 1):
+                dump(part, tmp_path / "f", compress=compress)
+                loaded = load(tmp_path / "f")
+                assert loaded.dtype == part.dtype
+                assert loaded.astype(float).tolist() == part.astype(float).tolist()
+
+
 def test_modules_train_on(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(200, 200), torch.nn.BatchNorm1d(200))

@@ -235,14 +235,12 @@ def _is_recarray(cls: type) -> bool:
 
 def _dtype(dtype: np.dtype[Any]) -> str | np.dtype[Any]:
     """A dtype as it is to be pickled: its string where that says all, which is short and shared."""
-    if (
-        dtype.names is None
-        and dtype.subdtype is None
-        and dtype.metadata is None
-        and dtype.kind in _STRING_KINDS
-    ):
-        return sys.intern(dtype.str)
-    return dtype
+    import numpy as np
+
+    if dtype.names is not None or dtype.subdtype is not None or dtype.metadata is not None:
+        return dtype
+    # Types that other packages registered (ml_dtypes' bfloat16) have the string of a void type.
+    return sys.intern(dtype.str) if np.dtype(dtype.str) == dtype else dtype
 
 
 def _writable(raw: Array) -> Array:
