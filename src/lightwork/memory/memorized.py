@@ -32,6 +32,7 @@ from lightwork.observe.messages import call_text, memory_line, say
 
 if TYPE_CHECKING:
     from lightwork.memory.flight import Flight
+    from lightwork.memory.inquiry import EntryRecord
     from lightwork.memory.stores.local import LocalStore
     from lightwork.workers.functions import Found, Missing
 
@@ -178,6 +179,36 @@ class MemorizedFunc(CachedFunc[P, R]):
         if warn and self.verbose:
             say(f"[Memory] Clearing the results of {self.shown}", output=True)
         self.store_backend.clear(self._keys.identity.label)
+
+    def entries(self) -> list[EntryRecord]:
+        """What is kept of this function: arguments, size, duration and ages of each result, as a list of dicts."""
+        from lightwork.memory.inquiry import records
+
+        return records(self.store_backend, self.func_id)
+
+    def stats(self) -> dict[str, int]:
+        """Hits and misses in this process; how many results are kept, and their bytes."""
+        from lightwork.memory.inquiry import count
+
+        size = count(self.store_backend, self.func_id)
+        return {
+            "hits": self._keys.hits,
+            "misses": self._keys.misses,
+            "items": size["items"],
+            "bytes": size["bytes"],
+        }
+
+    def why(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Whether a call would be a hit, and if not, why: in a sentence for people."""
+        from lightwork.memory.inquiry import difference
+
+        key = self._key(args, kwargs)
+        if self._is_there(key):
+            return f"hit: the result is in {key.path}"
+        if entry.exists(key.path):
+            return f"miss: the result in {key.path} is damaged, has expired, or was found no longer valid"
+        told = self._keys.told(key.values)
+        return f"miss: {difference(told, key.code.digest.hex(), self.entries())}"
 
     @property
     def store_backend(self) -> LocalStore:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from lightwork.memory.freshness import Expires
+    from lightwork.memory.inquiry import EntryRecord, Stats
 
 __all__ = ["Memory"]
 
@@ -284,6 +285,38 @@ class Memory:
         for path in gone:
             remove(path)
         self.store_backend.recount()
+
+    def entries(self) -> list[EntryRecord]:
+        """What is kept of all functions; see `MemorizedFunc.entries`."""
+        from lightwork.memory.inquiry import records
+
+        return [] if self.store_backend is None else records(self.store_backend)
+
+    def stats(self) -> Stats:
+        """How many results are kept, and their bytes."""
+        from lightwork.memory.inquiry import count
+
+        return {"items": 0, "bytes": 0} if self.store_backend is None else count(self.store_backend)
+
+    def verify(self) -> list[str]:
+        """Check every byte of all entries, executing nothing; remove the damaged ones.
+
+        What limits count is made anew from what is there.
+
+        Returns
+        -------
+        list of str
+            The files that were removed.
+        """
+        if self.store_backend is None:
+            return []
+        from lightwork.memory.inquiry import damaged
+
+        gone = damaged(self.store_backend)
+        for path in gone:
+            remove(path)
+        self.store_backend.recount()
+        return gone
 
     def clear(self, warn: bool = True) -> None:
         """Forget all results below this location, those of other programs too.

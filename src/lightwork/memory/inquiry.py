@@ -1,0 +1,114 @@
+"""What is in a cache, and why a call is not: entries as records, and the nearest of them to a call.
+
+Entries are looked at from outside (`persist.inspect_file`): nothing is loaded, nothing in them is executed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypedDict, cast
+
+if TYPE_CHECKING:
+    from lightwork.memory.stores.local import LocalStore
+
+__all__ = ["EntryRecord", "Stats", "count", "damaged", "difference", "records"]
+
+
+class EntryRecord(TypedDict):
+    """One entry, as `MemorizedFunc.entries` tells it; a list of these makes a DataFrame."""
+
+    function: str
+    arguments: dict[str, str]
+    size: int
+    duration: float
+    age: float
+    unused: float
+    fingerprint: str
+    path: str
+
+
+class Stats(TypedDict):
+    """How much there is."""
+
+    items: int
+    bytes: int
+
+
+def count(store: LocalStore, label: str | None = None) -> Stats:
+    """How many entries there are, and the bytes they take."""
+    sizes = [each.size for each in store.held() if label in (None, os.path.basename(each.path)[:-33])]
+    return {"items": len(sizes), "bytes": sum(sizes)}
+
+
+def records(store: LocalStore, label: str | None = None) -> list[EntryRecord]:
+    """All entries, or those of one function, the longest unused last. Damaged ones are left out."""
+    from lightwork.errors import DamagedFileError
+    from lightwork.persist import inspect_file
+
+    now = time.time()
+    found: list[EntryRecord] = []
+    for each in store.held():
+        if label not in (None, os.path.basename(each.path)[:-33]):
+            continue
+        with suppress(DamagedFileError, FileNotFoundError):
+            metadata = inspect_file(each.path).metadata
+            if "input_args" in metadata:
+                found.append(
+                    {
+                        "function": cast(str, metadata["function"]),
+                        "arguments": cast("dict[str, str]", metadata["input_args"]),
+                        "size": each.size,
+                        "duration": cast(float, metadata["duration"]),
+                        "age": now - cast(float, metadata["time"]),
+                        "unused": now - each.used,
+                        "fingerprint": cast(str, metadata["fingerprint"]),
+                        "path": each.path,
+                    }
+                )
+    return sorted(found, key=lambda entry: entry["unused"])
+
+
+def damaged(store: LocalStore) -> list[str]:
+    """The entries that are not as they were written."""
+    from lightwork.errors import DamagedFileError
+    from lightwork.persist import verify_file
+
+    found = []
+    for path in store.entries():
+        try:
+            verify_file(path)
+        except DamagedFileError:
+            found.append(path)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+    return found
+
+
+def difference(arguments: Mapping[str, str], fingerprint: str, entries: Iterable[EntryRecord]) -> str:
+    """In what the nearest entry differs from a call: the code, or the fewest arguments."""
+    nearest, fewest = None, []
+    for each in entries:
+        there = each["arguments"]
+        names = [name for name in {**there, **arguments} if there.get(name) != arguments.get(name)]
+        if nearest is None or (len(names), each["fingerprint"] != fingerprint) < (
+            len(fewest),
+            nearest["fingerprint"] != fingerprint,
+        ):
+            nearest, fewest = each, names
+    if nearest is None:
+        return "no results of this function are there"
+    code = nearest["fingerprint"] != fingerprint
+    if not fewest:
+        return (
+            "there is one with arguments that look the same, computed by other code"
+            if code
+            else "there is one with arguments that look the same, by the same code: they differ in what is not shown"
+        )
+    told = ", ".join(
+        f"{name}: {nearest['arguments'].get(name, 'nothing')} there, {arguments.get(name, 'nothing')} here"
+        for name in fewest
+    )
+    return f"the nearest result differs in {told}" + ("; and was computed by other code" if code else "")
