@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from operator import index
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Final, Generic, Literal, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Literal, SupportsIndex, TypedDict, TypeVar, Unpack, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 
@@ -28,11 +28,14 @@ __all__ = [
     "ENVIRONMENT",
     "Default",
     "MmapMode",
+    "StartMethod",
+    "WorkerOptions",
     "cache_folder",
     "default",
     "environment",
     "parallel_config",
     "parse_size",
+    "refuse_unknown",
     "resolve",
 ]
 
@@ -40,6 +43,9 @@ T = TypeVar("T")
 
 MmapMode = Literal["r", "r+", "w+", "c"]
 """How arrays that travel by memory come out at the other end; the words mean what NumPy means by them."""
+
+StartMethod = Literal["zygote", "spawn", "fork"]
+"""How worker processes come about."""
 
 ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -107,6 +113,53 @@ _active: ContextVar[Mapping[str, object]] = ContextVar(
 )
 
 
+class WorkerOptions(TypedDict, total=False):
+    """How worker processes are made and bounded; options of `Parallel` and of `parallel_config`.
+
+    Attributes
+    ----------
+    start_method : {"zygote", "spawn", "fork"}
+        ``"zygote"`` (the default on Linux) forks workers from a clean process; ``"spawn"`` (elsewhere) starts an
+        interpreter for each; ``"fork"`` forks the calling process, whose memory the workers then share
+        without any copy: only for programs whose threads and native libraries stand that.
+    initializer : callable
+        Called once in each worker before its first task; workers are kept for calls with the same one.
+    initargs : tuple
+        Its arguments.
+    memory_limit : int or str
+        Bytes (or ``"2G"``) of data that a worker may have; a task that needs more gets `MemoryError`.
+    max_tasks_per_child : int
+        A worker that has run so many tasks is replaced.
+    inner_max_num_threads : int
+        Threads that native libraries (BLAS, OpenMP) may use in each worker; by default each its share of the cores.
+    """
+
+    start_method: StartMethod | None
+    initializer: Callable[..., object] | None
+    initargs: tuple[object, ...]
+    memory_limit: int | str | None
+    max_tasks_per_child: int | None
+    inner_max_num_threads: int | None
+
+
+def refuse_unknown(options: Mapping[str, object]) -> None:
+    """Raise for an option that nobody knows, with the nearest name that somebody does."""
+    for name in options:
+        if name not in WorkerOptions.__annotations__:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, [*WorkerOptions.__annotations__, *PARALLEL_OPTIONS], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise OptionTypeError(f"there is no option {name!r}{hint}")
+
+
+PARALLEL_OPTIONS: Final = (
+    "n_jobs", "backend", "return_as", "verbose", "timeout", "pre_dispatch", "batch_size", "temp_folder",
+    "max_nbytes", "mmap_mode", "prefer", "require", "progress", "total",
+)  # fmt: skip
+"""The other options of `Parallel`, to be suggested."""
+
+
 class parallel_config:  # noqa: N801 - joblib's name
     """Set what `Parallel` takes where it is not told otherwise; explicit arguments of `Parallel` win.
 
@@ -131,8 +184,8 @@ class parallel_config:  # noqa: N801 - joblib's name
         A hint, where no backend is named.
     require : {"sharedmem"}, optional
         Workers must share the caller's memory.
-    inner_max_num_threads : int, optional
-        How many threads native libraries may use in each worker.
+    **worker_options : WorkerOptions
+        How worker processes are made and bounded, such as ``inner_max_num_threads=1``.
 
     Examples
     --------
@@ -153,8 +206,9 @@ class parallel_config:  # noqa: N801 - joblib's name
         mmap_mode: MmapMode | None = default("c"),  # noqa: B008 - an immutable marker
         prefer: Literal["processes", "threads"] | None = default(None),
         require: Literal["sharedmem"] | None = default(None),
-        inner_max_num_threads: int | None = default(None),
+        **worker_options: Unpack[WorkerOptions],
     ) -> None:
+        refuse_unknown(worker_options)
         said: dict[str, object] = {
             "backend": backend,
             "n_jobs": n_jobs,
@@ -164,7 +218,7 @@ class parallel_config:  # noqa: N801 - joblib's name
             "mmap_mode": mmap_mode,
             "prefer": prefer,
             "require": require,
-            "inner_max_num_threads": inner_max_num_threads,
+            **worker_options,
         }
         self._before = _active.get()
         added = {name: value for name, value in said.items() if not isinstance(value, Default)}

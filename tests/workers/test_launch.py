@@ -35,7 +35,7 @@ def test_no_interpreter_is_said_plainly(monkeypatch):
     monkeypatch.setattr(sys, "executable", "")
     left, right = socket.socketpair()
     with left, right, pytest.raises(WorkerStartError, match=r"sys\.executable is empty"):
-        launch.start_zygote(left)
+        launch.start_zygote(left, right)
 
 
 def test_an_interpreter_that_is_not_there_is_said_plainly(monkeypatch):
@@ -44,4 +44,4 @@ def test_an_interpreter_that_is_not_there_is_said_plainly(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     left, right = socket.socketpair()
     with left, right, pytest.raises(WorkerStartError, match="/nowhere/python"):
-        launch.start_zygote(left)
+        launch.start_zygote(left, right)

@@ -7,13 +7,14 @@ worker starts. Sizes, numbers of workers, windows and backends have their own pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
-from lightwork.parallel.backends.base import Task
+from lightwork.parallel.backends.base import CrewOptions, Task
+from lightwork.settings import MmapMode, StartMethod, default, parse_size, refuse_unknown, resolve
 
-__all__ = ["CHOICES", "chosen", "seconds", "tasks_of", "whole", "whole_batch"]
+__all__ = ["CHOICES", "chosen", "crew_options", "seconds", "tasks_of", "whole", "whole_batch"]
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "require": (None, "sharedmem"),
     "mmap_mode": (None, "r", "r+", "w+", "c"),
     "progress": (False, True, "always"),
+    "start_method": (None, "zygote", "spawn", "fork"),
 }
 
 
@@ -38,6 +40,35 @@ def chosen(option: str, value: T) -> T:
     if value not in choices or (isinstance(value, int) and not isinstance(value, bool)):
         raise OptionError(f"{option}={value!r} is not known; it can be {', '.join(map(repr, choices))}")
     return value
+
+
+def crew_options(
+    max_nbytes: int | None, mmap_mode: MmapMode | None, said: Mapping[str, object]
+) -> CrewOptions:
+    """What concerns the workers, from what `Parallel` was told, and what `parallel_config` says of the rest."""
+    refuse_unknown(said)
+
+    def option(name: str) -> object:
+        return said[name] if name in said else resolve(name, default(cast(object, None)))
+
+    initializer = option("initializer")
+    if initializer is not None and not callable(initializer):
+        raise OptionTypeError(f"initializer must be a function or None, not {initializer!r}")
+    limit = cast("int | str | None", option("memory_limit"))
+    return CrewOptions(
+        max_nbytes=max_nbytes,
+        mmap_mode=mmap_mode,
+        inner_max_num_threads=_optional("inner_max_num_threads", option("inner_max_num_threads")),
+        start_method=cast("StartMethod | None", chosen("start_method", option("start_method"))),
+        initializer=initializer,
+        initargs=tuple(cast("tuple[object, ...]", option("initargs") or ())),
+        memory_limit=None if limit is None else parse_size(limit, "memory_limit"),
+        max_tasks_per_child=_optional("max_tasks_per_child", option("max_tasks_per_child")),
+    )
+
+
+def _optional(option: str, value: object) -> int | None:
+    return None if value is None else whole(option, cast(int, value), 1)
 
 
 def seconds(option: str, value: float | None) -> float | None:

@@ -14,18 +14,18 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sized
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
-from lightwork.parallel.backends.base import CrewOptions, Task
+from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
 from lightwork.parallel.batching import Pace, understand, window
-from lightwork.parallel.options import chosen, seconds, tasks_of, whole, whole_batch
+from lightwork.parallel.options import chosen, crew_options, seconds, tasks_of, whole, whole_batch
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
 from lightwork.parallel.watch import Watch
-from lightwork.settings import Default, MmapMode, default, environment, parse_size, resolve
+from lightwork.settings import Default, MmapMode, WorkerOptions, default, environment, parse_size, resolve
 from lightwork.workers.functions import inside_worker
 from lightwork.workers.limits import effective_n_jobs
 
@@ -78,6 +78,10 @@ class Parallel(Generic[Kind]):
     total : int, optional
         How many tasks there will be, for the bar, where the input has no length.
 
+    **worker_options : WorkerOptions
+        How worker processes are made and bounded: ``start_method``, ``initializer``, ``initargs``, ``memory_limit``,
+        ``max_tasks_per_child``, ``inner_max_num_threads``; see `lightwork.settings.WorkerOptions`.
+
     Examples
     --------
     >>> from math import sqrt
@@ -104,6 +108,7 @@ class Parallel(Generic[Kind]):
         *,
         progress: bool | Literal["always"] = ...,
         total: int | None = ...,
+        **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
     @overload
@@ -124,6 +129,7 @@ class Parallel(Generic[Kind]):
         *,
         progress: bool | Literal["always"] = ...,
         total: int | None = ...,
+        **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
     def __init__(
@@ -143,6 +149,7 @@ class Parallel(Generic[Kind]):
         *,
         progress: bool | Literal["always"] = False,
         total: int | None = None,
+        **worker_options: Unpack[WorkerOptions],
     ) -> None:
         # None says nothing of these two, so that a configuration around the call can.
         self.n_jobs = resolve("n_jobs", default(None) if n_jobs is None else n_jobs)
@@ -165,8 +172,7 @@ class Parallel(Generic[Kind]):
         size = resolve("max_nbytes", max_nbytes)
         self.max_nbytes = None if size is None else parse_size(size, "max_nbytes")
         self.mmap_mode = chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
-        threads = resolve("inner_max_num_threads", default(cast("int | None", None)))
-        self._inner_threads = None if threads is None else whole("inner_max_num_threads", threads, 1)
+        self._options = crew_options(self.max_nbytes, self.mmap_mode, worker_options)
         self.progress = chosen("progress", progress)
         self.total = None if total is None else whole("total", total, 0)
         self.n_completed_tasks = 0
@@ -262,7 +268,6 @@ class Parallel(Generic[Kind]):
         limit: float,
         watcher: Watch,
     ) -> Pump:
-        options = CrewOptions(self.max_nbytes, self.mmap_mode, self._inner_threads)
         hands = workers if length is None else max(1, min(workers, length))
         fixed = None if self.batch_size == "auto" else self.batch_size
         pace = Pace(fixed, ahead=self.return_generator)
@@ -270,7 +275,7 @@ class Parallel(Generic[Kind]):
         outcomes = Outcomes(ordered=self.return_as != "generator_unordered")
         return Pump(
             source,
-            lambda: backend.lend(hands, options),
+            lambda: backend.lend(hands, self._options),
             plan,
             pace,
             outcomes,

@@ -31,6 +31,7 @@ class Kind(IntEnum):
     FORKED = 3
     ENDED = 4
     # parent -> worker
+    INIT = 9
     CALL = 10
     FUNCTION = 11
     DEFINE = 12
@@ -45,6 +46,7 @@ class Kind(IntEnum):
     OUTPUT = 21
     WARNING = 22
     LOG = 23
+    UNFIT = 24
 
 
 Frame = tuple[int, int, "bytes | bytearray"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import NamedTuple
 
 from lightwork.workers import anonymous
 from lightwork.workers.channel import Channel
@@ -10,13 +12,35 @@ from lightwork.workers.framing import Kind
 from lightwork.workers.page import Page
 from lightwork.workers.relay import Surroundings
 
-__all__ = ["Streams", "WorkerHandle", "stream_files"]
+__all__ = ["DEFAULT_MAKE", "Make", "Streams", "WorkerHandle", "stream_files"]
 
 # The outboxes of a worker keep this much memory for the next results; more is given back when a call ends.
 _KEPT = 128 << 20
 
 Streams = tuple[tuple[int, int], ...]
 """Device and inode of the files behind the descriptors 1 and 2."""
+
+
+class Make(NamedTuple):
+    """How a worker was made; a call takes only idle workers that were made as it asks.
+
+    Attributes
+    ----------
+    spawn : bool
+        Whether it has an interpreter of its own, or was forked from the zygote.
+    initializer : bytes or None
+        The pickle of what it ran before its first task.
+    memory_limit, most_tasks : int or None
+        Bytes of data that it may have; tasks after which it leaves.
+    """
+
+    spawn: bool = sys.platform == "darwin"
+    initializer: bytes | None = None
+    memory_limit: int | None = None
+    most_tasks: int | None = None
+
+
+DEFAULT_MAKE = Make()
 
 
 def stream_files() -> Streams:
@@ -40,6 +64,10 @@ class WorkerHandle:
         The environment variables, warning filters and logging levels that it was last told.
     streams : tuple
         Which files its descriptors 1 and 2 are of.
+    make : Make
+        How it was made.
+    fresh : bool
+        Whether it has served no call yet.
     segments : set of int
         The segments of the call that it holds.
     """
@@ -49,6 +77,8 @@ class WorkerHandle:
         "channel",
         "control",
         "environment",
+        "fresh",
+        "make",
         "number",
         "outboxes",
         "page",
@@ -65,6 +95,7 @@ class WorkerHandle:
         page: Page,
         outboxes: tuple[int, ...],
         streams: Streams,
+        make: Make,
     ) -> None:
         self.number = number
         self.control = control
@@ -75,6 +106,8 @@ class WorkerHandle:
         self.environment: dict[str, str] | None = None
         self.surroundings: Surroundings | None = None
         self.streams = streams
+        self.make = make
+        self.fresh = True
         self.segments: set[int] = set()
 
     def close(self) -> None:

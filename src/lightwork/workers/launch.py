@@ -1,4 +1,4 @@
-"""Starting the zygote: one `posix_spawn` of this interpreter, with the flags it was started with.
+"""Starting processes: a `posix_spawn` of this interpreter, with the flags it was started with.
 
 `posix_spawn` neither copies the page tables of a big parent nor runs Python between fork and exec, so it is
 safe in a program with threads. The zygote gets a process group of its own (so that Ctrl-C in a terminal
@@ -12,13 +12,14 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 from lightwork.errors import WorkerStartError
 
-__all__ = ["interpreter_flags", "start_zygote"]
+__all__ = ["fork_zygote", "interpreter_flags", "start_worker", "start_zygote"]
 
-# Where the control socket lies in the zygote; sources are kept above, so that no `dup2` hits itself.
-_CONTROL = 3
+# Where descriptors lie in a process that is started; their sources are kept above, so that no `dup2` hits one.
+_FIRST = 3
 
 # attribute of sys.flags -> option of the command line
 _FLAGS = {
@@ -51,8 +52,20 @@ def interpreter_flags() -> list[str]:
     return options
 
 
-def start_zygote(control: socket.socket) -> int:
-    """Start the zygote with this end of the control socket; returns its process number.
+def start_zygote(control: socket.socket, ours: socket.socket) -> int:
+    """Start the zygote with its end of the control socket; ours closes by itself. Returns its process number."""
+    path = [entry for entry in sys.path if type(entry) is str]
+    return _start("zygote", f"main({_FIRST}, {path!r})", path, [control.fileno()])
+
+
+def start_worker(number: int, descriptors: Sequence[int]) -> int:
+    """Start an interpreter of its own for a worker, as ``start_method="spawn"`` asks; returns its process number."""
+    places = [_FIRST + place for place in range(len(descriptors))]
+    return _start("worker", f"spawned({number}, *{places!r})", sys.path, descriptors)
+
+
+def _start(module: str, call: str, path: Sequence[str], descriptors: Sequence[int]) -> int:
+    """Start an interpreter like this one that makes a call to a module of this room, with descriptors from 3 on.
 
     Raises
     ------
@@ -64,9 +77,11 @@ def start_zygote(control: socket.socket) -> int:
             "sys.executable is empty, so there is no interpreter to start workers with;"
             " set it, or use the threads backend"
         )
-    path = [entry for entry in sys.path if type(entry) is str]
-    code = f"import sys; sys.path[:] = {path!r}; from lightwork.workers.zygote import main; main({_CONTROL}, {path!r})"
-    source = fcntl.fcntl(control.fileno(), fcntl.F_DUPFD_CLOEXEC, _CONTROL + 1)
+    code = (
+        f"import sys; sys.path[:] = {list(path)!r}; from lightwork.workers import {module}; {module}.{call}"
+    )
+    above = _FIRST + len(descriptors)
+    sources = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in descriptors]
     try:
         return os.posix_spawn(
             sys.executable,
@@ -74,7 +89,7 @@ def start_zygote(control: socket.socket) -> int:
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, source, _CONTROL),
+                *((os.POSIX_SPAWN_DUP2, source, _FIRST + place) for place, source in enumerate(sources)),
             ],
             setpgroup=0,
             setsigmask=(),
@@ -83,4 +98,31 @@ def start_zygote(control: socket.socket) -> int:
     except OSError as error:
         raise WorkerStartError(f"the interpreter {sys.executable!r} could not be started: {error}") from error
     finally:
-        os.close(source)
+        for source in sources:
+            os.close(source)
+
+
+def fork_zygote(control: socket.socket, ours: socket.socket) -> int:
+    """Fork this process into a zygote, as ``start_method="fork"`` asks; returns its process number.
+
+    Its workers see the memory of this process as it is now. They end without this program's `atexit` functions, which
+    are the parent's to run.
+    """
+    from lightwork.workers import zygote
+
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        ours.close()  # else the end of this process would never be seen at the other
+        os.setpgid(0, 0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        zygote.main(control.detach(), sys.path)
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from lightwork.errors import OptionError, OptionTypeError
 
-__all__ = ["THREAD_VARIABLES", "cpu_count", "effective_n_jobs", "thread_limits"]
+__all__ = ["THREAD_VARIABLES", "cpu_count", "effective_n_jobs", "limit_memory", "thread_limits"]
 
 # The variables that the usual native libraries read once, when they are loaded.
 THREAD_VARIABLES = (
@@ -83,6 +83,20 @@ def thread_limits(workers: int, environment: Mapping[str, str]) -> dict[str, str
     """The thread variables for each of `workers` processes, where the user has not set them."""
     share = str(max(1, cpu_count() // workers))
     return {name: share for name in THREAD_VARIABLES if name not in environment}
+
+
+def limit_memory(size: int) -> None:
+    """Let this process have at most so many bytes of data; what asks for more gets `MemoryError`.
+
+    Mapped arguments count too, as far as they may be written to. Where the system has no such limit, nothing happens.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _positive(name: str, value: str) -> int:

@@ -24,9 +24,9 @@ import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from lightwork.workers import filemaps
+from lightwork.workers import entropy, filemaps
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -118,17 +118,17 @@ class TaskPickler:
         self._place = place
         self._threshold = sys.maxsize if threshold is None else threshold
         self._definitions = definitions
-        self._special = filemaps.reducers()
+        self._special = {**entropy.reducers(), **filemaps.reducers()}
         # The pickler asks its own table instead of copyreg's, so this one must hold both.
         self._table = {**copyreg.dispatch_table, **self._special} if self._special else None
 
-    def dumps(self, value: object) -> tuple[bytes, list[int]]:
-        """The pickle of a value, and the numbers of the buffers that lie beside it."""
+    def dumps(self, value: object, *, whole: bool = False) -> tuple[bytes, list[int]]:
+        """The pickle of a value, and the numbers of the buffers that lie beside it (none where it is to be whole)."""
         places: list[int] = []
 
         def take(buffer: pickle.PickleBuffer) -> bool:
             raw = buffer.raw()
-            if raw.nbytes < self._threshold:
+            if whole or raw.nbytes < self._threshold:
                 return True
             places.append(self._place(raw))
             return False
@@ -195,7 +195,10 @@ class Definitions:
         return True
 
     def dumps_by_name(
-        self, value: object, take: Callable[[pickle.PickleBuffer], bool], special: filemaps.Reducers
+        self,
+        value: object,
+        take: Callable[[pickle.PickleBuffer], bool],
+        special: Mapping[type, Callable[[Any], Any]],
     ) -> bytes:
         """Pickle a value; what ``__main__`` holds by name goes by name and is noted, the rest by cloudpickle."""
         from lightwork.workers._by_value import ByNamePickler

@@ -15,17 +15,18 @@ import atexit
 import contextlib
 import os
 import select
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, cast
 
 from lightwork.errors import WorkerStartError
 from lightwork.workers import anonymous, launch
 from lightwork.workers.channel import Channel, pair
 from lightwork.workers.framing import Kind
-from lightwork.workers.handle import Streams, WorkerHandle, stream_files
+from lightwork.workers.handle import DEFAULT_MAKE, Make, Streams, WorkerHandle, stream_files
 from lightwork.workers.page import Page
 from lightwork.workers.payload import pack, unpack
 
@@ -37,6 +38,9 @@ _PATIENCE = 30.0
 _FAREWELL = 5.0
 # Modules that the zygote loads before it forks if this process has them: each would take every worker long.
 _PRELOADED = ("numpy",)
+
+
+Start = Callable[[socket.socket, socket.socket], int]
 
 
 class Ending(NamedTuple):
@@ -84,9 +88,16 @@ class PoolInfo(NamedTuple):
 
 
 class Pool:
-    """The zygote and the workers of this process."""
+    """A zygote and its workers.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    start : callable
+        Starts the zygote with its end of a socket, and told ours; returns its process number.
+    """
+
+    def __init__(self, start: Start = launch.start_zygote) -> None:
+        self._start = start
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._zygote = 0
@@ -99,13 +110,23 @@ class Pool:
 
     # --- lending ---
 
-    def lend(self, count: int) -> list[WorkerHandle]:
-        """Workers for one call: idle ones first, new ones forked for the rest (they may be sent to at once)."""
+    def lend(self, count: int, make: Make = DEFAULT_MAKE) -> list[WorkerHandle]:
+        """Workers for one call: idle ones first, new ones for the rest (they may be sent to at once).
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        make : Make
+            How they must have been made: others stay idle.
+        """
         with self._lock:
             control = self._ensure_zygote()
             workers: list[WorkerHandle] = []
-            while self._idle and len(workers) < count:
-                worker = self._idle.pop()
+            for worker in [worker for worker in reversed(self._idle) if worker.make == make]:
+                if len(workers) == count:
+                    break
+                self._idle.remove(worker)
                 worker.channel.receive()
                 if worker.channel.ended:
                     self._endings.pop(worker.number, None)
@@ -113,7 +134,7 @@ class Pool:
                 else:
                     workers.append(worker)
             while len(workers) < count:
-                workers.append(self._fork(control))
+                workers.append(self._fork(control, make))
             return workers
 
     def give_back(self, workers: Iterable[WorkerHandle]) -> None:
@@ -176,7 +197,7 @@ class Pool:
         ours, theirs = pair()
         self._streams = stream_files()
         try:
-            self._zygote = launch.start_zygote(theirs)
+            self._zygote = self._start(theirs, ours)
         except BaseException:
             ours.close()
             raise
@@ -185,16 +206,17 @@ class Pool:
         self._control = Channel(ours)
         return self._control
 
-    def _fork(self, control: Channel) -> WorkerHandle:
+    def _fork(self, control: Channel, make: Make) -> WorkerHandle:
         ours, theirs = pair()
         page = Page.create()
         outboxes = (anonymous.create(0), anonymous.create(0))
         number = self._next
         self._next += 1
-        order = (number, tuple(name for name in _PRELOADED if name in sys.modules))
+        preloaded = tuple(name for name in _PRELOADED if name in sys.modules)
+        order = (number, make.spawn, preloaded)
         control.post(Kind.FORK, pack(order), (theirs.fileno(), page, *outboxes))
         theirs.close()
-        handle = WorkerHandle(number, control, Channel(ours), Page(page), outboxes, self._streams)
+        handle = WorkerHandle(number, control, Channel(ours), Page(page), outboxes, self._streams, make)
         os.close(page)
         self._living[number] = handle
         return handle

@@ -23,11 +23,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from lightwork.workers import anonymous, functions
+from lightwork.workers import anonymous, functions, limits
 from lightwork.workers.channel import Channel
+from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
 from lightwork.workers.page import open_once
+from lightwork.workers.parentage import death_signal
 from lightwork.workers.payload import (
     ATOMS,
     INSIDE,
@@ -89,10 +91,13 @@ class Worker:
         self._relay.install()
         self._sources = Sources()
         self._outdated = False
+        self._most_tasks: int | None = None
+        self._tasks_run = 0
 
     def serve(self) -> None:
         """Take frames until told to stop, until the parent has gone, or until nothing has come for long."""
         obey = {
+            Kind.INIT: self._initialize,
             Kind.CALL: self._begin_call,
             Kind.FUNCTION: self._take_function,
             Kind.DEFINE: install_definitions,
@@ -110,7 +115,13 @@ class Worker:
                 return
             obey[Kind(kind)](body)
             if self._outdated:
+                self._finish_sending()
                 return
+
+    def _finish_sending(self) -> None:
+        while not self._channel.flush() and not self._channel.ended:
+            self._watch.modify(self._channel.fileno(), select.POLLOUT)
+            self._watch.poll()
 
     def _receive(self, seconds: float) -> bool:
         """Wait for a frame, sending meanwhile what is queued; False when none will come."""
@@ -161,6 +172,21 @@ class Worker:
             for name in os.environ.keys() - environment.keys():
                 del os.environ[name]
             os.environ.update(environment)
+
+    def _initialize(self, body: bytes | bytearray) -> None:
+        limit, self._most_tasks, data = cast("tuple[int | None, int | None, bytes | None]", unpack(body))
+        if limit is not None:
+            limits.limit_memory(limit)
+        if data is None:
+            return
+        try:
+            func, args = cast("tuple[_Callable, tuple[object, ...]]", pickle.loads(data))
+            func(*args)
+        except BaseException as error:
+            self._relay.flush()
+            self._channel.post(Kind.UNFIT, pickle.dumps(describe(error)))
+            self._outdated = True
+        self._relay.flush()
 
     def _take_function(self, body: bytes | bytearray) -> None:
         number, data, places, stateless = cast("tuple[int, bytes, list[int], bool]", unpack(body))
@@ -221,6 +247,9 @@ class Worker:
         # Sent now, though the next message may be brief too: it may as well take an hour, and its reader waits.
         self._channel.post(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
         claim[0] = 0
+        self._tasks_run += len(entries)
+        if self._most_tasks is not None and self._tasks_run >= self._most_tasks:
+            self._outdated = True
 
     def _function(self, number: int) -> _Callable:
         """The function of a task; made anew where it can carry state from one task to the next."""
@@ -252,16 +281,6 @@ def _call(func: _Callable, args: tuple[object, ...], kwargs: dict[str, object]) 
     return func(*args, **kwargs)
 
 
-def _become_different() -> None:
-    """Seed anew whatever holds entropy that the fork has copied.
-
-    The `random` module does so by itself (it registers for the fork); NumPy's global state does not.
-    """
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-
-
 def main(number: int, sock: int, page: int, *outboxes: int) -> None:
     """Be a worker, from the fork to a normal end of the interpreter.
 
@@ -276,6 +295,12 @@ def main(number: int, sock: int, page: int, *outboxes: int) -> None:
     """
     functions.enter_worker()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _become_different()
+    become_different()
     worker = Worker(number, sock, page, outboxes)
     worker.serve()
+
+
+def spawned(number: int, *descriptors: int) -> None:
+    """Be a worker in an interpreter of its own; the parameters are those of `main`."""
+    death_signal()()
+    main(number, *descriptors)

@@ -22,17 +22,17 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from typing import cast
 
 from lightwork.workers.channel import Channel
 from lightwork.workers.framing import Kind
+from lightwork.workers.parentage import death_signal
 from lightwork.workers.payload import pack, unpack
 
 __all__ = ["Order", "main"]
 
-Order = tuple[int, tuple[str, ...]]
-"""What FORK says: the worker's number, and modules to have loaded before it is forked."""
+Order = tuple[int, bool, tuple[str, ...]]
+"""What FORK says: the worker's number, whether to start an interpreter for it, modules to load before it is forked."""
 
 _LIBRARY_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -51,7 +51,7 @@ class Zygote:
         wake_write.setblocking(False)
         self._wake_write = wake_write
         self._numbers: dict[int, int] = {}
-        self._end_with_us = _parent_death_signal()
+        self._end_with_us = death_signal()
 
     def run(self) -> tuple[int, tuple[int, ...]] | None:
         """Serve until the parent has gone; in a forked worker, return its number and descriptors."""
@@ -91,10 +91,21 @@ class Zygote:
             for pid in [pid for pid, known in self._numbers.items() if known == number]:
                 _kill_group(pid)
             return None
-        number, modules = cast(Order, unpack(body))
+        number, spawn, modules = cast(Order, unpack(body))
+        if spawn:
+            from lightwork.workers.launch import start_worker
+
+            self._started(number, start_worker(number, descriptors), descriptors)
+            return None
         for module in modules:
             _load_single_threaded(module)
         return self._fork(number, descriptors)
+
+    def _started(self, number: int, pid: int, descriptors: tuple[int, ...]) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._numbers[pid] = number
+        self._control.post(Kind.FORKED, pack((number, pid)))
 
     def _fork(self, number: int, descriptors: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
         us = os.getpid()
@@ -103,10 +114,7 @@ class Zygote:
             # On both sides, so that neither a kill nor the worker's first child comes before its group.
             with contextlib.suppress(PermissionError, ProcessLookupError):
                 os.setpgid(pid, pid)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            self._numbers[pid] = number
-            self._control.post(Kind.FORKED, pack((number, pid)))
+            self._started(number, pid, descriptors)
             return None
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
@@ -164,16 +172,6 @@ def _load_single_threaded(module: str) -> None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _parent_death_signal() -> Callable[[], object]:
-    """What a fork calls to be killed by the kernel when the zygote dies; nothing where there is no such thing."""
-    if sys.platform != "linux":
-        return lambda: None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG, see prctl(2)
 
 
 def main(control: int, path: list[str]) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from lightwork.settings import MmapMode
+from lightwork.settings import MmapMode, StartMethod
 
 __all__ = ["Crew", "CrewOptions", "Died", "Done", "Encode", "Event", "Lend", "Task", "Up"]
 
@@ -131,11 +131,26 @@ class CrewOptions(NamedTuple):
         How such buffers come out in workers.
     inner_max_num_threads : int or None
         Threads that native libraries may use in each worker; None: each its share of the cores.
+    start_method : {"zygote", "spawn", "fork"} or None
+        How worker processes come about; None: as is best here.
+    initializer : callable or None
+        Called in each worker before its first task, with `initargs`.
+    initargs : tuple
+        Arguments of `initializer`.
+    memory_limit : int or None
+        Bytes of data that each worker may have.
+    max_tasks_per_child : int or None
+        Tasks that a worker runs before it is replaced.
     """
 
     max_nbytes: int | None = 1 << 20
     mmap_mode: MmapMode | None = "c"
     inner_max_num_threads: int | None = None
+    start_method: StartMethod | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[object, ...] = ()
+    memory_limit: int | None = None
+    max_tasks_per_child: int | None = None
 
 
 Lend: TypeAlias = Callable[[int, CrewOptions], Crew]

@@ -14,13 +14,13 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from lightwork.errors import LightworkError, RemoteTraceback
+from lightwork.errors import LightworkError, RemoteTraceback, WorkerStartError
 
 if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError, WorkerDied
     from lightwork.parallel.backends.base import Task
 
-__all__ = ["died", "not_read", "not_sent", "raised", "shown_call"]
+__all__ = ["died", "not_read", "not_sent", "raised", "shown_call", "unfit"]
 
 # What usually is behind a signal, for those who see its name for the first time.
 _MEANINGS = {
@@ -71,15 +71,20 @@ def _shown(value: object, short: reprlib.Repr) -> str:
 
 def raised(report: tuple[bytes | None, str], index: int, task: Task[object]) -> BaseException:
     """The exception that a task raised, from its pickle (None where it had none) and its traceback."""
+    error = _read(report)
+    error.add_note(f"raised by task {index} of the loop: {shown_call(*task)}")
+    return error
+
+
+def _read(report: tuple[bytes | None, str]) -> BaseException:
     data, text = report
     error: BaseException
     try:
         error = pickle.loads(data) if data is not None else _stand_in(text)
-    except Exception:
+    except Exception:  # it could be read where it was written, and cannot here
         error = _stand_in(text)
     if error.__cause__ is None:
         error.__cause__ = RemoteTraceback(text)
-    error.add_note(f"raised by task {index} of the loop: {shown_call(*task)}")
     return error
 
 
@@ -89,24 +94,21 @@ def _stand_in(text: str) -> LightworkError:
 
 def not_sent(
     error: Exception,
-    index: int,
+    index: int | None,
     func: Callable[..., object],
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
 ) -> PicklingFailedError:
-    """The error for a task that cannot travel; it names the argument that is in the way."""
+    """The error for a task, or an initializer (no index), that cannot travel; it names the part that is in the way."""
     from lightwork.errors import PicklingFailedError
 
     parts: list[tuple[str, object]] = [("the function", func)]
     parts += [(f"argument {position}", value) for position, value in enumerate(args)]
     parts += [(f"argument {name!r}", value) for name, value in kwargs.items()]
-    culprit = "one of its parts"
-    for what, value in parts:
-        if not _pickles(value):
-            culprit = what
-            break
+    culprit = next((part for part, value in parts if not _pickles(value)), "one of its parts")
+    what = "the initializer" if index is None else f"task {index}"
     return PicklingFailedError(
-        f"task {index}, {shown_call(func, args, kwargs)}, cannot be sent to a worker process: {culprit}"
+        f"{what}, {shown_call(func, args, kwargs)}, cannot be sent to a worker process: {culprit}"
         f" cannot be pickled ({type(error).__name__}: {error}); pass something that can, or use the threads backend",
         culprit,
     )
@@ -120,6 +122,17 @@ def _pickles(value: object) -> bool:
     except Exception:  # whatever it is: this part is the one in the way
         return False
     return True
+
+
+def unfit(report: tuple[bytes | None, str], initializer: Callable[..., object]) -> WorkerStartError:
+    """The error for workers whose initializer raised."""
+    error = _read(report)
+    failure = WorkerStartError(
+        f"the initializer {getattr(initializer, '__qualname__', initializer)!r} raised {type(error).__name__} in a"
+        f" worker process: {error}"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def not_read(error: Exception, index: int, task: Task[object]) -> PicklingFailedError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import select
 import sys
 from collections import deque
@@ -22,7 +23,8 @@ from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, Up
 from lightwork.workers import limits
 from lightwork.workers.framing import Kind
-from lightwork.workers.handle import WorkerHandle, stream_files
+from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle, stream_files
+from lightwork.workers.launch import fork_zygote
 from lightwork.workers.payload import (
     ATOMS,
     INSIDE,
@@ -53,11 +55,15 @@ _calls = itertools.count(1)
 
 
 def lend(count: int, options: CrewOptions) -> ProcessCrew:
-    """A crew of `count` worker processes."""
+    """A crew of `count` worker processes; forks of this very process are made for one call, and end with it."""
+    if options.start_method == "fork":
+        return ProcessCrew(Pool(fork_zygote), count, options, own_pool=True)
     return ProcessCrew(lend_pool(), count, options)
 
 
 _are_atoms = ATOMS.issuperset
+
+_Call = Callable[..., object]
 
 _Parcel = tuple[int, object, Task[object]]
 """The number of a function, the arguments as an entry of a message, and the task itself, to be named in errors."""
@@ -86,11 +92,14 @@ class ProcessCrew:
     count : int
         How many.
     options : CrewOptions
-        How arguments travel.
+        How arguments travel, and how workers are made.
+    own_pool : bool
+        Whether the pool is this crew's alone, forked from this process: then workers have its ``__main__`` already.
     """
 
-    def __init__(self, pool: Pool, count: int, options: CrewOptions) -> None:
+    def __init__(self, pool: Pool, count: int, options: CrewOptions, *, own_pool: bool = False) -> None:
         self._pool = pool
+        self._own_pool = own_pool
         self._options = options
         self._call = next(_calls)
         self._segments = Segments()
@@ -110,11 +119,24 @@ class ProcessCrew:
         self._members: dict[int, _Member] = {}
         self._by_descriptor: dict[int, _Member] = {}
         try:
-            for handle in pool.lend(count):
+            self._make = self._how_made()
+            for handle in pool.lend(count, self._make):
                 self._join(handle)
         except BaseException:
             self.abort()
             raise
+
+    def _how_made(self) -> Make:
+        options = self._options
+        initializer = None
+        if options.initializer is not None:
+            try:
+                initializer, _ = self._pickler.dumps((options.initializer, options.initargs), whole=True)
+            except Exception as error:
+                raise blame.not_sent(error, None, options.initializer, options.initargs, {}) from None
+            self._note_definitions()
+        spawn = DEFAULT_MAKE.spawn if options.start_method is None else options.start_method == "spawn"
+        return Make(spawn, initializer, options.memory_limit, options.max_tasks_per_child)
 
     @property
     def workers(self) -> Sequence[int]:
@@ -139,6 +161,13 @@ class ProcessCrew:
         handle.environment, handle.surroundings = self._environment, self._surroundings
         handle.streams = self._streams or handle.streams
         handle.channel.post(Kind.CALL, pack(call), (1, 2) if moved else ())
+        if handle.fresh and self._make != DEFAULT_MAKE:
+            handle.fresh = False
+            for data in self._defined:
+                handle.channel.post(Kind.DEFINE, data)
+            member.definitions = len(self._defined)
+            make = self._make
+            handle.channel.post(Kind.INIT, pack((make.memory_limit, make.most_tasks, make.initializer)))
 
     # --- sending ---
 
@@ -203,9 +232,7 @@ class ProcessCrew:
 
     def _tell(self, member: _Member, needed: Iterable[Segment]) -> None:
         """Give a worker what its next tasks refer to and it does not have yet."""
-        new = self._definitions.take_new()
-        if new is not None:
-            self._defined.append(new)
+        self._note_definitions()
         for data in self._defined[member.definitions :]:
             self._queue(member, Kind.DEFINE, data)
         member.definitions = len(self._defined)
@@ -219,6 +246,11 @@ class ProcessCrew:
         for data, _ in frames:
             self._queue(member, Kind.FUNCTION, data)
         member.functions = len(self._function_frames)
+
+    def _note_definitions(self) -> None:
+        new = self._definitions.take_new()
+        if new is not None and not self._own_pool:
+            self._defined.append(new)
 
     def _queue(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
         member.handle.channel.queue(kind, body, descriptors)
@@ -266,6 +298,8 @@ class ProcessCrew:
                     for kind, _, body in channel.receive():
                         if kind == Kind.REPLY:
                             self._read_reply(member, body, events)
+                        elif kind == Kind.UNFIT:
+                            raise blame.unfit(pickle.loads(body), cast("_Call", self._options.initializer))
                         else:
                             deliver(kind, body)
                     if channel.ended:
@@ -335,7 +369,7 @@ class ProcessCrew:
                 f"{self._blameless} workers in a row ended before they ran a task; the last: {error}"
             )
         events.append(Died(handle.number, claimed, error))
-        (successor,) = self._pool.lend(1)
+        (successor,) = self._pool.lend(1, self._make)
         self._join(successor)
         events.append(Up(successor.number))
 
@@ -376,6 +410,8 @@ class ProcessCrew:
         self._segments.close()
         self._pool.give_back(member.handle for member in idle)
         self._pool.kill(busy)
+        if self._own_pool:
+            self._pool.shutdown()
 
 
 def _environment(count: int, options: CrewOptions) -> dict[str, str]:
