@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import dump, layout, load, read_bytes
+from lightwork.persist import codecs, dump, layout, load, read_bytes, sealed
 
 
 class Bomb:
@@ -231,3 +231,39 @@ def test_an_error_of_the_object_itself_is_not_called_damage(ours: bool, tmp_path
         load(tmp_path / "f")
     assert not isinstance(caught.value, errors.DamagedFileError)
     assert any("/f" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_large_buffers_are_checked_however_many_threads_read(
+    cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codecs, "cores", lambda: cores)
+    value = np.random.default_rng(0).random(2_500_001)  # 20 MB: no whole number of portions
+    dump(value, tmp_path / "f")
+    assert np.array_equal(load(tmp_path / "f"), value)
+    data = bytearray((tmp_path / "f").read_bytes())
+    for position in (100, len(data) // 2, len(data) - 5000):
+        data[position] ^= 1
+        (tmp_path / "f").write_bytes(data)
+        with pytest.raises(errors.DamagedFileError, match="checksum"):
+            load(tmp_path / "f")
+        data[position] ^= 1
+
+
+@pytest.mark.parametrize("failing", [0, 1, 3, 4])
+@pytest.mark.parametrize("cores", [2, 4])
+def test_an_error_of_one_of_the_threads_that_read_is_raised(
+    cores: int, failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump(np.zeros(2_500_001), tmp_path / "f")
+    fill = sealed.FileBytes._fill
+
+    def fail(self: sealed.FileBytes, offset: int, view: memoryview) -> None:
+        if len(view) > 1 << 19 and offset >> 22 == failing:
+            raise OSError(5, "Input/output error")
+        fill(self, offset, view)
+
+    monkeypatch.setattr(codecs, "cores", lambda: cores)
+    monkeypatch.setattr(sealed.FileBytes, "_fill", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        load(tmp_path / "f")

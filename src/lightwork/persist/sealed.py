@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -51,7 +52,7 @@ class FileBytes:
 
     def read_into(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
         """Fill a view with the bytes from here on, and the digest with what was filled in."""
-        if len(view) >= _PARALLEL:
+        if len(view) >= _PARALLEL and codecs.cores() > 1:
             self._read_in_parallel(offset, view, digest)
             return
         for start in range(0, len(view), _BLOCK):
@@ -60,24 +61,49 @@ class FileBytes:
                 digest.update(block)
 
     def _read_in_parallel(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
-        """Other threads copy out of the page cache, while this one digests what has been copied."""
-        from concurrent.futures import ThreadPoolExecutor
+        """Read with other threads, and digest in order; this thread reads too, whenever it would have to wait."""
+        portions = [view[start : start + _PORTION] for start in range(0, len(view), _PORTION)]
+        read = [threading.Event() for _ in portions]
+        numbers, lock = iter(range(len(portions))), threading.Lock()
+        failures: list[BaseException] = []
 
-        starts = range(0, len(view), _PORTION)
-        with ThreadPoolExecutor(codecs.cores(), "lightwork-read") as pool:
-            portions = [view[start : start + _PORTION] for start in starts]
-            reads = [
-                pool.submit(self._fill, offset + start, part)
-                for start, part in zip(starts, portions, strict=True)
-            ]
+        def read_one() -> bool:
+            with lock:
+                number = next(numbers, None)
+            if number is None or failures:
+                return False
             try:
-                for read, portion in zip(reads, portions, strict=True):
-                    read.result()
-                    digest.update(portion)
-                    portion.release()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+                self._fill(offset + number * _PORTION, portions[number])
+            except BaseException as error:  # raised again by the thread that digests
+                failures.append(error)
+            read[number].set()
+            return True
+
+        def read_all() -> None:
+            while read_one():
+                continue
+
+        threads = [
+            threading.Thread(target=read_all, name="lightwork-read") for _ in range(codecs.cores() - 1)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for portion, ready in zip(portions, read, strict=True):
+                while not ready.is_set() and read_one():
+                    continue
+                if not failures:
+                    ready.wait()
+                if failures:
+                    raise failures[0]
+                digest.update(portion)
+        finally:
+            with lock:
+                numbers = iter(())
+            for thread in threads:
+                thread.join()
+            for portion in portions:
+                portion.release()
 
     def _fill(self, offset: int, view: memoryview) -> None:
         done = 0
