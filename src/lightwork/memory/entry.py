@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from lightwork.settings import MmapMode
@@ -56,7 +56,7 @@ READ_MODES: Final[Mapping[MmapMode | None, ReadMode | None]] = {
 
 def read(
     path: str, mmap_mode: ReadMode | None, when_compressed: Callable[[], None]
-) -> tuple[object, dict[str, object]]:
+) -> tuple[Any, dict[str, object]]:
     """The result in an entry, and its metadata; `ABSENT` where there is none.
 
     An empty file, as a power cut leaves, is none. `when_compressed` is called where a mapping was asked and

@@ -104,7 +104,8 @@ class KeyMaker:
         if not PLAIN.issuperset(map(type, values)):
             classes = self._classes_in(values)
             parts += b"".join([each.digest for each in classes])
-        return self._key(parts, values, code, classes)
+        whole = self._hexdigest(parts)
+        return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
 
     def _special(self, values: Values, code: Fingerprint, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a function with options that have a say in it."""
@@ -123,17 +124,13 @@ class KeyMaker:
         parts += b"".join([fingerprint(each).digest for each in followed])
         classes = () if options.track == "none" else self._classes_in(said)
         parts += b"".join([each.digest for each in classes])
-        return self._key(parts, values, code, classes)
+        return Key(self.store.path(self.label, self._hexdigest(parts)), values, code, classes)
 
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call whose path another process made."""
         values = self.bind(args, kwargs)
         classes = () if self.options.track == "none" else self._classes_in(values)
         return Key(path, values, self._fingerprint(self.function), classes)
-
-    def _key(self, parts: bytes, values: Values, code: Fingerprint, classes: tuple[Fingerprint, ...]) -> Key:
-        whole = self._hexdigest(parts)
-        return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
 
     def bind(self, args: Values, kwargs: Mapping[str, object]) -> Values:
         """The values of a call."""

@@ -94,6 +94,7 @@ class MemorizedFunc(CachedFunc[P, R]):
 
     def _set_up(self, store: LocalStore, options: Options, identity: Identity) -> None:
         self._options = options
+        self._may_age = options.expires is not None
         self.ignore = options.ignore
         self.verbose = options.verbose
         self.mmap_mode = options.mmap_mode
@@ -106,11 +107,11 @@ class MemorizedFunc(CachedFunc[P, R]):
         key = self._key(args, kwargs)
         value = self.recall(key, args, kwargs)
         if not isinstance(value, Absent):
-            return cast(R, value)
+            return value
         with self._flight(key, args, kwargs) as flight:
             value = self._recall_again(flight.waited, value, key, args, kwargs)
             if not isinstance(value, Absent):
-                return cast(R, value)
+                return value
             told = self._begin(key, args, kwargs)
             started = time.perf_counter()
             computed = self.func(*args, **kwargs)
@@ -266,9 +267,10 @@ class MemorizedFunc(CachedFunc[P, R]):
             args, kwargs = callee.arguments(args, kwargs)
         return self._keys.key(args, kwargs)
 
-    def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> object:
+    def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> R | Absent:
         """The remembered result, or `ABSENT`, or `UNFIT` where there is one that cannot be used."""
         started = time.perf_counter() if self.verbose > 1 else 0.0
+        value: R | Absent
         try:
             value, metadata = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)
         except (Warning, RecursionError, MemoryError):
@@ -278,7 +280,7 @@ class MemorizedFunc(CachedFunc[P, R]):
             return UNFIT
         if value is ABSENT:
             return ABSENT
-        if not self._is_valid(metadata):
+        if (self._may_age or self.cache_validation_callback is not None) and not self._is_valid(metadata):
             return UNFIT
         keys = self._keys
         keys.hits += 1
@@ -302,7 +304,7 @@ class MemorizedFunc(CachedFunc[P, R]):
         return valid is None or bool(valid(metadata))
 
     def _is_there(self, key: Key) -> bool:
-        if self._options.expires is None and self.cache_validation_callback is None:
+        if not self._may_age and self.cache_validation_callback is None:
             return entry.exists(key.path)
         try:
             value, metadata = entry.read(key.path, "r", self._tell_compressed)
@@ -315,7 +317,7 @@ class MemorizedFunc(CachedFunc[P, R]):
         with self._flight(key, args, kwargs) as flight:
             found = self._recall_again(flight.waited, ABSENT, key, args, kwargs)
             if not isinstance(found, Absent):
-                return cast(R, found), True
+                return found, True
             told = self._begin(key, args, kwargs)
             started = time.perf_counter()
             value = cast("Callable[..., R]", self.func)(*args, **kwargs)
@@ -335,7 +337,7 @@ class MemorizedFunc(CachedFunc[P, R]):
 
     def _recall_again(
         self, waited: bool, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]
-    ) -> object:
+    ) -> R | Absent:
         """The result that somebody else computed between our first look and our turn, or what we saw before."""
         if waited or (before is ABSENT and entry.exists(key.path)):
             return self.recall(key, args, kwargs)
