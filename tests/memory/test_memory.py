@@ -580,3 +580,19 @@ def test_recursion_goes_deep(memory):
     # From 3.12 on only our one frame counts beside the user's; before, the call of an object counts too.
     deep = (limit - frames - 80) // (2 if sys.version_info >= (3, 12) else 3)
     assert down(deep) == deep
+
+
+def test_decorating_loads_nothing_heavy(run):
+    program = """
+    import sys
+    from lightwork import Memory
+    memory = Memory("cache")
+
+    @memory.cache(verbose=0)
+    def f(x):
+        return x
+
+    heavy = "numpy cloudpickle inspect dataclasses asyncio ast pickle xxhash json subprocess multiprocessing".split()
+    print([name for name in heavy if name in sys.modules])
+    """
+    assert run(program) == "[]\n"
