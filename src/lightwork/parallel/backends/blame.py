@@ -124,7 +124,7 @@ def _pickles(value: object) -> bool:
     return True
 
 
-def unfit(report: tuple[bytes | None, str], initializer: Callable[..., object]) -> WorkerStartError:
+def unfit(report: tuple[bytes | None, str], initializer: object) -> WorkerStartError:
     """The error for workers whose initializer raised."""
     error = _read(report)
     failure = WorkerStartError(

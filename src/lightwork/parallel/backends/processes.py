@@ -13,7 +13,7 @@ import pickle
 import select
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -21,33 +21,21 @@ from typing import TYPE_CHECKING, cast
 from lightwork.errors import WorkerStartError
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, Up
+from lightwork.parallel.backends.outgoing import Outgoing, Parcel, Told
 from lightwork.workers import limits
 from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle, stream_files
 from lightwork.workers.launch import fork_zygote
-from lightwork.workers.payload import (
-    ATOMS,
-    INSIDE,
-    Definitions,
-    TaskPickler,
-    decode_result,
-    encode_arguments,
-    encode_function,
-    pack,
-    unpack,
-)
+from lightwork.workers.payload import decode_result, pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
 from lightwork.workers.relay import deliver, surroundings
-from lightwork.workers.segments import Segment, Segments, read_outbox
+from lightwork.workers.segments import read_outbox
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["ProcessCrew", "lend"]
 
-# A loop calls one function, or a few. Where each task brings another (scikit-learn wraps each one anew), those after
-# the first few travel inside their tasks instead of filling the workers' tables.
-_KNOWN_FUNCTIONS = 32
 # Workers that end before they claim anything are replaced; so many in a row mean that none can live here.
 _MOST_BLAMELESS_DEATHS = 10
 
@@ -61,23 +49,14 @@ def lend(count: int, options: CrewOptions) -> ProcessCrew:
     return ProcessCrew(lend_pool(), count, options)
 
 
-_are_atoms = ATOMS.issuperset
-
-_Call = Callable[..., object]
-
-_Parcel = tuple[int, object, Task[object]]
-"""The number of a function, the arguments as an entry of a message, and the task itself, to be named in errors."""
-
-
 class _Member:
     """A worker of the crew: its handle, what it has been told in this call, and what it owes."""
 
-    __slots__ = ("definitions", "functions", "handle", "owed", "watches_out")
+    __slots__ = ("handle", "owed", "told", "watches_out")
 
     def __init__(self, handle: WorkerHandle) -> None:
         self.handle = handle
-        self.functions = 0
-        self.definitions = 0
+        self.told = Told(handle.segments)
         self.owed: deque[tuple[int, Sequence[Task[object]]]] = deque()
         self.watches_out = False
 
@@ -102,14 +81,7 @@ class ProcessCrew:
         self._own_pool = own_pool
         self._options = options
         self._call = next(_calls)
-        self._segments = Segments()
-        self._taken: dict[int, list[Segment]] = {}
-        self._definitions = Definitions()
-        self._defined: list[bytes] = []
-        self._pickler = TaskPickler(self._segments.place, options.max_nbytes, self._definitions)
-        self._functions: dict[int, int] = {}
-        self._function_frames: list[tuple[bytes, list[Segment]]] = []
-        self._kept: list[Callable[..., object]] = []
+        self._outgoing = Outgoing(options, defines=not own_pool)
         self._blameless = 0
         self._unsent: set[_Member] = set()
         self._watch = select.poll()
@@ -130,11 +102,7 @@ class ProcessCrew:
         options = self._options
         initializer = None
         if options.initializer is not None:
-            try:
-                initializer, _ = self._pickler.dumps((options.initializer, options.initargs), whole=True)
-            except Exception as error:
-                raise blame.not_sent(error, None, options.initializer, options.initargs, {}) from None
-            self._note_definitions()
+            initializer = self._outgoing.initializer(options.initializer, options.initargs)
         spawn = DEFAULT_MAKE.spawn if options.start_method is None else options.start_method == "spawn"
         return Make(spawn, initializer, options.memory_limit, options.max_tasks_per_child)
 
@@ -163,94 +131,30 @@ class ProcessCrew:
         handle.channel.post(Kind.CALL, pack(call), (1, 2) if moved else ())
         if handle.fresh and self._make != DEFAULT_MAKE:
             handle.fresh = False
-            for data in self._defined:
-                handle.channel.post(Kind.DEFINE, data)
-            member.definitions = len(self._defined)
+            for kind, body, descriptors in self._outgoing.news(member.told):
+                handle.channel.post(kind, body, descriptors)
             make = self._make
             handle.channel.post(Kind.INIT, pack((make.memory_limit, make.most_tasks, make.initializer)))
 
     # --- sending ---
 
-    def encode(self, index: int, task: Task[object], /) -> _Parcel | Task[object]:
+    def encode(self, index: int, task: Task[object], /) -> object:
         """Write a task down; raises `PicklingFailedError`, naming the part in the way, where it cannot travel."""
-        func, args, kwargs = task
-        if not kwargs and _are_atoms(map(type, args)) and id(func) in self._functions:
-            return task  # nothing in it can change
-        before = self._segments.count
-        try:
-            number = self._number(func)
-            if number != INSIDE:
-                entry = encode_arguments(args, kwargs, self._pickler)
-            else:
-                entry = encode_arguments(task, {}, self._pickler)
-        except Exception as error:
-            raise blame.not_sent(error, index, *task) from None
-        if type(entry) is list and len(entry) == 3:
-            self._taken[index] = self._segments.take(entry[1])
-            if self._segments.count > before:
-                self._drop_idle_segments()
-        return number, entry, task
+        parcel, dropped = self._outgoing.encode(index, task)
+        if dropped:
+            self._forget(dropped)
+        return parcel
 
     def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
         """Queue a span with a worker."""
         member = self._members[worker]
-        known, taken = self._functions, self._taken
-        needed: list[Segment] = []
-        numbers: list[int] = []
-        entries: list[object] = []
-        tasks: list[Task[object]] = []
-        for parcel in cast("Sequence[_Parcel | Task[object]]", parcels):
-            if type(parcel[0]) is int:
-                number, entry, task = parcel
-                if taken:
-                    needed += taken.get(first + len(tasks), ())
-            else:
-                task = cast("Task[object]", parcel)
-                number, entry = known[id(task[0])], task[1]
-            numbers.append(number)
-            entries.append(entry)
-            tasks.append(task)
-        self._tell(member, needed)
-        one_function = numbers.count(number) == len(numbers)
-        message = (self._call, first, number if one_function else numbers, entries)
+        body, tasks, needed = self._outgoing.span(
+            self._call, first, cast("Sequence[Parcel | Task[object]]", parcels)
+        )
+        for kind, news, descriptors in self._outgoing.news(member.told, needed):
+            self._queue(member, kind, news, descriptors)
         member.owed.append((first, tasks))
-        self._queue(member, Kind.TASKS, pack(message))
-
-    def _number(self, func: Callable[..., object]) -> int:
-        """The number of a function in the workers' tables, or `INSIDE`."""
-        known = self._functions.get(id(func))
-        if known is not None:
-            return known
-        if len(self._function_frames) >= _KNOWN_FUNCTIONS:
-            return INSIDE
-        data, places, stateless = encode_function(func, self._pickler)
-        number = len(self._function_frames)
-        self._function_frames.append((pack((number, data, places, stateless)), self._segments.take(places)))
-        self._kept.append(func)  # as long as it lives, its identity is its own
-        self._functions[id(func)] = number
-        return number
-
-    def _tell(self, member: _Member, needed: Iterable[Segment]) -> None:
-        """Give a worker what its next tasks refer to and it does not have yet."""
-        self._note_definitions()
-        for data in self._defined[member.definitions :]:
-            self._queue(member, Kind.DEFINE, data)
-        member.definitions = len(self._defined)
-        frames = self._function_frames[member.functions :]
-        held = member.handle.segments
-        for segment in itertools.chain(needed, *(segments for _, segments in frames)):
-            if segment.number not in held:
-                held.add(segment.number)
-                size = segment.source.nbytes
-                self._queue(member, Kind.SEGMENT, pack((segment.number, size)), [segment.descriptor])
-        for data, _ in frames:
-            self._queue(member, Kind.FUNCTION, data)
-        member.functions = len(self._function_frames)
-
-    def _note_definitions(self) -> None:
-        new = self._definitions.take_new()
-        if new is not None and not self._own_pool:
-            self._defined.append(new)
+        self._queue(member, Kind.TASKS, body)
 
     def _queue(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
         member.handle.channel.queue(kind, body, descriptors)
@@ -265,18 +169,13 @@ class ProcessCrew:
                 self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
         self._unsent.clear()
 
-    def _drop_idle_segments(self) -> None:
-        dropped = self._segments.drop_idle()
-        if not dropped:
-            return
+    def _forget(self, numbers: Sequence[int]) -> None:
+        """Let the workers drop the segments of these numbers."""
         for member in self._members.values():
-            self._forget(member, dropped)
-
-    def _forget(self, member: _Member, numbers: Iterable[int]) -> None:
-        held = member.handle.segments
-        if mine := [number for number in numbers if number in held]:
-            held.difference_update(mine)
-            self._queue(member, Kind.FORGET, pack(mine))
+            held = member.handle.segments
+            if mine := [number for number in numbers if number in held]:
+                held.difference_update(mine)
+                self._queue(member, Kind.FORGET, pack(mine))
 
     # --- receiving ---
 
@@ -299,7 +198,7 @@ class ProcessCrew:
                         if kind == Kind.REPLY:
                             self._read_reply(member, body, events)
                         elif kind == Kind.UNFIT:
-                            raise blame.unfit(pickle.loads(body), cast("_Call", self._options.initializer))
+                            raise blame.unfit(pickle.loads(body), self._options.initializer)
                         else:
                             deliver(kind, body)
                     if channel.ended:
@@ -338,9 +237,7 @@ class ProcessCrew:
         if box is not None:
             self._queue(member, Kind.FREED, pack(box))
             self.flush()  # the worker may wait for it, and our caller may be away for long
-        if self._taken:
-            for index in range(first, first + len(results)):
-                self._segments.give_back(self._taken.pop(index, ()))
+        self._outgoing.done(range(first, first + len(results)))
         events.append(Done(member.handle.number, first, results, failures or None, seconds))
 
     # --- death and end ---
@@ -356,7 +253,7 @@ class ProcessCrew:
         for first, tasks in member.owed:
             if claimed is not None and first <= claimed < first + len(tasks):
                 task = tasks[claimed - first]
-                self._segments.give_back(self._taken.pop(claimed, ()))
+                self._outgoing.done([claimed])
         if task is None:
             claimed = None
             self._blameless += 1
@@ -393,7 +290,7 @@ class ProcessCrew:
         """
         try:
             if self._members:
-                self._drop_idle_segments()
+                self._forget(self._outgoing.drop_idle())
         finally:
             self._part()
 
@@ -407,7 +304,7 @@ class ProcessCrew:
             if held := member.handle.segments:
                 member.handle.channel.post(Kind.FORGET, pack(list(held)))
                 held.clear()
-        self._segments.close()
+        self._outgoing.close()
         self._pool.give_back(member.handle for member in idle)
         self._pool.kill(busy)
         if self._own_pool:

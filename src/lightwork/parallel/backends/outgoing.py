@@ -1,0 +1,178 @@
+"""What a call sends to worker processes: each task as it was when it was taken, everything shared once.
+
+Functions get numbers and are sent to a worker before the first task that calls them; functions and classes of
+``__main__`` are defined there before anything that names them; big buffers lie in segments, whose descriptors a
+worker gets once. This module knows what there is and what a worker has been told of it; when to send, and through
+which socket, is the crew's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import cast
+
+from lightwork.parallel.backends import blame
+from lightwork.parallel.backends.base import CrewOptions, Task
+from lightwork.workers.framing import Kind
+from lightwork.workers.payload import (
+    ATOMS,
+    INSIDE,
+    Definitions,
+    TaskPickler,
+    encode_arguments,
+    encode_function,
+    pack,
+)
+from lightwork.workers.segments import Segment, Segments
+
+__all__ = ["Outgoing", "Parcel", "Told"]
+
+# A loop calls one function, or a few. Where each task brings another (scikit-learn wraps each one anew), those
+# after the first few travel inside their tasks instead of filling the workers' tables.
+_KNOWN_FUNCTIONS = 32
+
+_are_atoms = ATOMS.issuperset
+
+Parcel = tuple[int, object, Task[object]]
+"""The number of a function, the arguments as an entry of a message, and the task itself, to be named in errors."""
+
+Piece = tuple[int, bytes, Sequence[int]]
+"""Kind, body and descriptors of a frame."""
+
+
+class Told:
+    """What one worker has been told in this call, and the segments that it holds."""
+
+    __slots__ = ("definitions", "functions", "segments")
+
+    def __init__(self, segments: set[int]) -> None:
+        self.functions = 0
+        self.definitions = 0
+        self.segments = segments
+
+
+class Outgoing:
+    """The functions, definitions and segments of one call.
+
+    Parameters
+    ----------
+    options : CrewOptions
+        How arguments travel.
+    defines : bool
+        Whether workers need the definitions of ``__main__``; forks of this process have them.
+    """
+
+    def __init__(self, options: CrewOptions, *, defines: bool = True) -> None:
+        self._defines = defines
+        self._segments = Segments()
+        self._taken: dict[int, list[Segment]] = {}
+        self._definitions = Definitions()
+        self._defined: list[bytes] = []
+        self._pickler = TaskPickler(self._segments.place, options.max_nbytes, self._definitions)
+        self._numbers: dict[int, int] = {}
+        self._functions: list[tuple[bytes, list[Segment]]] = []
+        self._kept: list[Callable[..., object]] = []
+
+    def encode(self, index: int, task: Task[object]) -> tuple[Parcel | Task[object], list[int]]:
+        """A task written down, and the numbers of segments that made room for a new one.
+
+        Raises
+        ------
+        PicklingFailedError
+            If it cannot travel; it names the part that is in the way.
+        """
+        func, args, kwargs = task
+        if not kwargs and _are_atoms(map(type, args)) and id(func) in self._numbers:
+            return task, []  # nothing in it can change
+        before = self._segments.count
+        try:
+            number = self._number(func)
+            if number != INSIDE:
+                entry = encode_arguments(args, kwargs, self._pickler)
+            else:
+                entry = encode_arguments(task, {}, self._pickler)
+        except Exception as error:
+            raise blame.not_sent(error, index, *task) from None
+        dropped: list[int] = []
+        if type(entry) is list and len(entry) == 3:
+            self._taken[index] = self._segments.take(entry[1])
+            if self._segments.count > before:
+                dropped = self._segments.drop_idle()
+        return (number, entry, task), dropped
+
+    def _number(self, func: Callable[..., object]) -> int:
+        """The number of a function in the workers' tables, or `INSIDE`."""
+        known = self._numbers.get(id(func))
+        if known is not None:
+            return known
+        if len(self._functions) >= _KNOWN_FUNCTIONS:
+            return INSIDE
+        data, places, stateless = encode_function(func, self._pickler)
+        number = len(self._functions)
+        self._functions.append((pack((number, data, places, stateless)), self._segments.take(places)))
+        self._kept.append(func)  # as long as it lives, its identity is its own
+        self._numbers[id(func)] = number
+        return number
+
+    def initializer(self, func: Callable[..., object], args: tuple[object, ...]) -> bytes:
+        """The pickle of what new workers run first."""
+        try:
+            return self._pickler.dumps((func, args), whole=True)[0]
+        except Exception as error:
+            raise blame.not_sent(error, None, func, args, {}) from None
+
+    def span(
+        self, call: int, first: int, parcels: Sequence[Parcel | Task[object]]
+    ) -> tuple[bytes, list[Task[object]], list[Segment]]:
+        """The message for a span, its tasks, and the segments that it needs."""
+        known, taken = self._numbers, self._taken
+        needed: list[Segment] = []
+        numbers: list[int] = []
+        entries: list[object] = []
+        tasks: list[Task[object]] = []
+        for parcel in parcels:
+            if type(parcel[0]) is int:
+                number, entry, task = parcel
+                if taken:
+                    needed += taken.get(first + len(tasks), ())
+            else:
+                task = cast("Task[object]", parcel)
+                number, entry = known[id(task[0])], task[1]
+            numbers.append(number)
+            entries.append(entry)
+            tasks.append(task)
+        one_function = numbers.count(number) == len(numbers)
+        return pack((call, first, number if one_function else numbers, entries)), tasks, needed
+
+    def news(self, told: Told, needed: Iterable[Segment] = ()) -> Iterator[Piece]:
+        """What a worker must get before a span that needs these segments, and has not got yet."""
+        new = self._definitions.take_new()
+        if new is not None and self._defines:
+            self._defined.append(new)
+        for data in self._defined[told.definitions :]:
+            yield Kind.DEFINE, data, ()
+        told.definitions = len(self._defined)
+        functions = self._functions[told.functions :]
+        told.functions = len(self._functions)
+        for segment in chain(needed, *(segments for _, segments in functions)):
+            if segment.number not in told.segments:
+                told.segments.add(segment.number)
+                size = segment.source.nbytes
+                yield Kind.SEGMENT, pack((segment.number, size)), (segment.descriptor,)
+        for data, _ in functions:
+            yield Kind.FUNCTION, data, ()
+
+    def done(self, indexes: Iterable[int]) -> None:
+        """These tasks need their segments no longer."""
+        if self._taken:
+            for index in indexes:
+                self._segments.give_back(self._taken.pop(index, ()))
+
+    def drop_idle(self) -> list[int]:
+        """Let go of the segments that no task in flight needs; see `Segments.drop_idle` for what it may raise."""
+        return self._segments.drop_idle()
+
+    def close(self) -> None:
+        """Let go of all segments."""
+        self._segments.close()
