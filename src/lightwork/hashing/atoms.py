@@ -12,6 +12,8 @@ anything that it does not know. What it gives is what the walk would give; it on
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from marshal import dumps
@@ -35,6 +37,7 @@ SLICE = (
 NAN = dumps(float("nan"), 2)
 _ONLY_STR = frozenset({str})
 _NO_LENGTH = frozenset({NoneType, bool, float, EllipsisType})
+_TEXTS = 256 << 10  # characters: a slice of texts that is longer is written text by text
 _BOUND = 1 << 4096  # ints below are short
 pack = struct.Struct("<I").pack
 _pack_long = struct.Struct("<Q").pack
@@ -98,7 +101,10 @@ def _holds_nan(items: Iterable[Any], kinds: set[type]) -> bool:
 
 
 def flat(items: list[Any] | tuple[Any, ...]) -> bytes | None:
-    """Return the terms of atoms, or of small tuples and lists of atoms, at C speed; None where that is wrong."""
+    """Write atoms, or small tuples and lists of atoms, at C speed; None where they must go one by one.
+
+    These are their terms, one after the other; only many texts are written together, behind an ``S``.
+    """
     kinds = set(map(type, items))
     if kinds <= ATOMS:
         if len(items) <= SMALL:
@@ -106,10 +112,22 @@ def flat(items: list[Any] | tuple[Any, ...]) -> bytes | None:
             if len(data) > LONG or complex in kinds or (float in kinds and _holds_nan(items, kinds)):
                 return None
             return data[5:]
+        if kinds == _ONLY_STR:
+            return _texts(items)
         return dumps(items, 2)[5:] if is_plain(items, kinds) else None
     if kinds <= _ROWS and max(map(len, items)) <= INLINE and are_plain_rows(items):
         return dumps(items, 2)[5:]
     return None
+
+
+def _texts(items: Any) -> bytes | None:
+    """Write a slice of texts: all lengths, then all characters, in half the time that marshal takes."""
+    lengths = array("I", map(len, items))
+    if sum(lengths) > _TEXTS:
+        return None
+    if sys.byteorder == "big":
+        lengths.byteswap()
+    return b"S" + lengths.tobytes() + "".join(items).encode("utf-8", "surrogatepass")
 
 
 def are_plain_rows(rows: Any) -> bool:

@@ -17,11 +17,9 @@ connected components). Inside a cycle, then, which objects are shared is part of
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from marshal import dumps
 from typing import Any, NamedTuple
-
-from xxhash import xxh3_128_intdigest as intdigest
 
 from lightwork.hashing.atoms import (
     ATOMS,
@@ -320,14 +318,15 @@ def _body(out: Encoding, items: list[Any] | tuple[Any, ...], walk: Walk, labels:
 
 
 def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Iterable[Any]) -> Body:
-    algo = walk.algo
+    algo, parts = walk.algo, list[bytes]()
     for label, item in zip(labels, items, strict=False):
         kind = type(item)
         if kind in ATOMS and ((kind is not str and kind is not bytes) or len(item) <= LONG):
-            out.add(atom(item, kind, algo))
+            parts.append(atom(item, kind, algo))
         else:
             walk.label = label
-            out.add((yield item))
+            parts.append((yield item))
+    out.add(b"".join(parts))
 
 
 def _sequence(tag: bytes) -> StepsOf:
@@ -383,26 +382,33 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
     Each is hashed by itself and the digests are added up, as in a multiset hash (Clarke and others, 2003): a third of
     the time that sorting takes. Only for the fast hash, which promises nothing against an adversary anyway.
     """
-    if algo is not XXH3_128 or set(map(type, items)) != _ONLY_TUPLE or len(items) <= INLINE:
+    if algo is not XXH3_128 or len(items) <= INLINE or type(next(iter(items))) is not tuple:
         return None
-    keys: Any = list(items)
-    for start in range(0, len(keys), SLICE):
-        piece = keys[start : start + SLICE]
-        if max(map(len, piece)) > INLINE or not are_plain_rows(piece):
+    digests: list[bytes] = []
+    once, pairs = XXH3_128.once, isinstance(items, dict)
+    parts = iter(items.items() if pairs else items)
+    while piece := list(islice(parts, SLICE)):  # each slice is done with while it is in the processor's cache
+        keys, values = zip(*piece, strict=True) if pairs else (piece, ())
+        if set(map(type, keys)) != _ONLY_TUPLE or max(map(len, keys)) > INLINE or not are_plain_rows(keys):
             return None
-    if isinstance(items, dict):
-        values = list(items.values())
-        for start in range(0, len(values), SLICE):
-            piece = values[start : start + SLICE]
-            if not is_plain(piece, set(map(type, piece))):
-                return None
-        keys = items.items()
-    total = sum([intdigest(dumps(each, 2)) for each in keys])
-    return b"M" + (total & _MASK).to_bytes(16, "little")
+        if pairs and not is_plain(values, set(map(type, values))):
+            return None
+        digests += [once(dumps(each, 2)) for each in piece]
+    return b"M" + _added_up(b"".join(digests)).to_bytes(16, "little")
+
+
+def _added_up(digests: bytes) -> int:
+    """Add digests of 16 bytes up, modulo 2**128 - 1: as one long number, which is folded until it is short."""
+    total, length = int.from_bytes(digests, "little"), len(digests) // 16
+    while length > 4:
+        half = (length + 1) // 2
+        total = (total & ((1 << 128 * half) - 1)) + (total >> 128 * half)
+        length = half + 1  # with the carry
+    return total % _MODULUS
 
 
 _ONLY_TUPLE = frozenset({tuple})
-_MASK = (1 << 128) - 1
+_MODULUS = (1 << 128) - 1
 
 
 def _add_ambiguous(out: Encoding, terms: list[bytes], value: dict[Any, Any], walk: Walk) -> Body:
