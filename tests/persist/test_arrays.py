@@ -12,8 +12,11 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
-from lightwork.persist import dump, layout, load
+from lightwork.persist import dump, layout, load, pickling
 
 N = 20_000  # elements: more than 64 KiB in every dtype of two bytes and more
 
@@ -163,6 +166,21 @@ def test_by_value_too(tmp_path: Path) -> None:
     assert type(load(tmp_path / "f", mmap_mode="r")["strided"]) is np.memmap
 
 
+@every_array
+@pytest.mark.parametrize("compress", [0, 1])
+def test_where_there_is_no_c_pickler(
+    array: np.ndarray, compress: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own pickler copies a buffer before it hands it over: nothing may rely on stand-ins then."""
+    monkeypatch.setattr(pickle, "Pickler", pickle._Pickler)
+    monkeypatch.setattr(pickling, "_hands_over", None)
+    assert not pickling.hands_over()
+    dump({"it": array, "again": array}, tmp_path / "f", compress=compress)
+    loaded = load(tmp_path / "f")
+    same(loaded["it"], array)
+    assert loaded["it"] is loaded["again"]
+
+
 def test_large_buffers_are_aligned(tmp_path: Path) -> None:
     value = {
         str(n): np.full(n, n % 256, np.uint8) for n in range(layout.HANDED_OVER, layout.HANDED_OVER + 70)
@@ -235,6 +253,32 @@ def test_memoryviews_keep_format_and_shape(tmp_path: Path) -> None:
     assert (loaded.format, loaded.shape, loaded.tolist()) == ("d", (3, 4), view.tolist())
     dump(memoryview(b"abcdef")[::2], tmp_path / "f")
     assert load(tmp_path / "f") == b"ace"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), compress=st.sampled_from([0, 0, 1]), dedupe=st.booleans())
+def test_any_view_of_any_array(data: st.DataObject, compress: int, dedupe: bool, tmp_path: Path) -> None:
+    dtype = data.draw(
+        st.sampled_from(["u1", "?", "f2", "<i4", ">i4", "f8", "c16", "M8[ns]", "S3", "<U2", "V5", "i1,f8"])
+    )
+    shape = data.draw(npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=40))
+    order = data.draw(st.sampled_from("CF"))
+    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    whole = np.ndarray(shape, dtype, np.arange(nbytes + 1, dtype="u1") % 119, order=order)
+    if dtype == "<U2":
+        whole = np.full(shape, "xy", order=order)
+    view = whole[data.draw(npst.basic_indices(shape, allow_newaxis=True))]
+    value = {"view": view, "whole": whole, "again": view}
+    dump(value, tmp_path / "f", compress=compress, dedupe=dedupe)
+    results = [load(tmp_path / "f", ensure_native_byte_order=False)]
+    if not compress:
+        raw = (tmp_path / "f").read_bytes()
+        results += [pickle.loads(raw), pickle._loads(raw), load(tmp_path / "f", mmap_mode="r")]
+    for result in results:
+        for name, original in value.items():
+            assert result[name].dtype == original.dtype
+            assert result[name].shape == original.shape
+            assert result[name].tobytes() == original.tobytes()
 
 
 def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
