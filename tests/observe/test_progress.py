@@ -95,3 +95,13 @@ def test_advancing_a_bar_that_was_never_started(clock):
     bar = Progress(1, "x", always=True, stream=io.StringIO(), clock=clock)
     bar.advance(1)
     bar.close()
+
+
+def test_a_total_that_becomes_known_is_shown(clock):
+    stream = io.StringIO()
+    bar = Progress(None, "fits", always=True, stream=stream, clock=clock)
+    bar.start()
+    bar.advance(3)
+    bar.expect(3)
+    bar.close()
+    assert stream.getvalue().splitlines()[-1].startswith("fits: 3/3")

@@ -76,7 +76,7 @@ def test_the_bar_begins_with_the_first_event_and_is_closed():
     watching.advanced(2, 5, False)
     watching.advanced(5, 5, True)
     watching.ended(5, True)
-    assert Bar.last.calls[1:] == [("start",), ("advance", 2), ("advance", 3), ("close",)]
+    assert Bar.last.calls[1:] == [("start",), ("advance", 2), ("expect", 5), ("advance", 3), ("close",)]
 
 
 def test_lines_of_two_calls_on_one_object_are_their_own():

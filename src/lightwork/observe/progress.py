@@ -90,6 +90,10 @@ class Progress:
             self._next = now + self._pause
             self._drawing.draw(self._done, self._total, now)
 
+    def expect(self, total: int) -> None:
+        """It is known now how many steps there will be."""
+        self._total = total
+
     def close(self) -> None:
         """Draw the last state and leave the line; closing twice does nothing."""
         drawing, self._drawing = self._drawing, None

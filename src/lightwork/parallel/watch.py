@@ -90,6 +90,8 @@ class Watch:
         owner.n_dispatched_tasks = dispatched
         if exhausted:
             owner._original_iterator = None
+            if self._bar is not None:
+                self._bar.expect(dispatched)
         if completed == self._told:
             return
         owner.n_completed_tasks = completed
