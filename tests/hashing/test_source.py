@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
 import doctest
+import fractions
 import importlib
 import importlib.util
 import io
@@ -17,10 +19,11 @@ import types
 import warnings
 import zipfile
 
+import numpy as np
 import pytest
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
-from lightwork.hashing import digest, explain, fingerprint
+from lightwork.hashing import digest, explain, fingerprint, survey
 
 
 @pytest.fixture
@@ -818,3 +821,39 @@ def test_many_threads_look_at_once(module):
         look.join()
     assert len(digests) == 8
     assert len(set(digests)) == 1
+
+
+# --- arguments ------------------------------------------------------------------------------------------
+
+
+def test_a_survey_finds_the_classes_of_instances(module):
+    text = (
+        "import enum, dataclasses\n"
+        "class C:\n"
+        "    def m(self): return 1\n"
+        "class E(enum.Enum):\n"
+        "    A = 1\n"
+        "    def m(self): return 1\n"
+        "@dataclasses.dataclass\n"
+        "class D:\n"
+        "    a: int\n"
+        "    def m(self): return 1\n"
+    )
+
+    made = module(text)
+    values = [made.C(), [made.C(), {"a": (made.C(),)}], made.E.A, made.D(1), {made.D: [made.D(2), made.E.A]}]
+    classes = [{made.C}, {made.C}, {made.E}, {made.D}, {made.D, made.E}]
+    assert [(digest(each), kinds) for each, kinds in zip(values, classes, strict=True)] == [
+        (found, set(kinds)) for found, kinds in map(survey, values)
+    ]
+
+
+def test_classes_of_libraries_are_none_of_the_users():
+    for value in (
+        1,
+        [1, {"a": (2,)}],
+        decimal.Decimal(1),
+        [fractions.Fraction(1, 3), ValueError("x")],
+        np.arange(3),
+    ):
+        assert survey(value) == (digest(value), ())

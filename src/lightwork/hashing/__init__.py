@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lightwork.errors import OptionError
 from lightwork.hashing.atoms import quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
+from lightwork.hashing.libraries import is_library_module
 from lightwork.hashing.rules import register_hash
 from lightwork.hashing.walk import Walk
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lightwork.hashing.source import explain as explain
     from lightwork.hashing.source import fingerprint as fingerprint
 
-__all__ = ["Fingerprint", "digest", "explain", "fingerprint", "hash", "register_hash"]
+__all__ = ["Fingerprint", "digest", "explain", "fingerprint", "hash", "register_hash", "survey"]
 
 
 def digest(obj: object) -> bytes:
@@ -36,6 +37,27 @@ def digest(obj: object) -> bytes:
     if encoding is not None:
         return XXH3_128.once(encoding)
     return Walk().digest(obj)
+
+
+def survey(obj: object) -> tuple[bytes, tuple[type, ...]]:
+    """Return the digest of a value, and the user's classes whose instances it holds, in no order.
+
+    An instance's methods run where the instance is used. So where it is an argument of a remembered call, its
+    class should count by what it does (`fingerprint`); its digest has only the name of the class.
+
+    Examples
+    --------
+    >>> from lightwork.hashing import survey
+    >>> survey((1, "a"))[1]
+    ()
+    """
+    encoding = quick(obj, XXH3_128)
+    if encoding is not None:
+        return XXH3_128.once(encoding), ()
+    walk = Walk()
+    walk.kinds = set()
+    found = walk.digest(obj)
+    return found, tuple([kind for kind in walk.kinds if not is_library_module(kind.__module__)])
 
 
 def hash(obj: object, hash_name: str = "xxh3_128", coerce_mmap: bool = False) -> str:

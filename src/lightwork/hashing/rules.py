@@ -317,6 +317,8 @@ def _instance(value: Any, kind: type, walk: Walk) -> Term | None:
         if len(_heads) > 1000:
             _heads.clear()
         head = _heads[kind] = count(b"O", 1) + _text_term(name_of(kind))
+    if walk.kinds is not None:
+        walk.kinds.add(kind)
     state = vars(value)
     encoding = quick(state, walk.algo, 1)
     if encoding is None:

@@ -46,6 +46,8 @@ _RECONSTRUCT = _COPYREG._reconstructor
 
 def traced(kind: type, walk: Walk) -> tuple[Any, ...]:
     """To code that holds an instance, the class belongs; to a value its name is enough."""
+    if walk.kinds is not None:
+        walk.kinds.add(kind)
     return () if walk.trace is None else (kind,)
 
 

@@ -1,0 +1,168 @@
+"""Running code finds its syntax again: for whole modules of the standard library, and case by case."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import email.message
+import inspect
+import linecache
+import logging
+import tarfile
+import types
+import typing
+
+import pytest
+
+from lightwork.hashing import definitions
+from lightwork.hashing.definitions import definition_of, digest_code, same_code
+
+MODULES = [argparse, difflib, email.message, inspect, logging, tarfile, typing]
+
+
+def functions(module):
+    """Yield the functions that a module's file defines, methods too."""
+    spaces = [vars(module), *(vars(each) for each in vars(module).values() if isinstance(each, type))]
+    for space in spaces:
+        for value in list(space.values()):
+            plain = getattr(value, "__func__", getattr(value, "fget", value))
+            if isinstance(plain, types.FunctionType) and plain.__code__.co_filename == module.__file__:
+                yield plain
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda each: each.__name__)
+def test_all_functions_of_a_module_are_found(module):
+    found = [definition_of(each.__code__, each.__globals__) for each in functions(module)]
+    assert len(found) > 20
+    assert [each for each in found if each.changed_file is not None] == []
+
+
+def test_caches_let_go_of_code():
+    import gc
+
+    space: dict = {"__name__": "executed"}
+    exec("def f(): return 1", space)
+    code = space.pop("f").__code__
+    definition_of(code, space)
+    key = id(code)
+    assert key in definitions._known
+    del code
+    gc.collect()
+    assert key not in definitions._known
+
+
+def code_of(text, name="<string>"):
+    space: dict = {}
+    exec(compile(text, name, "exec"), space)
+    return space["f"].__code__
+
+
+SAME = [
+    ("def f(x): return x + 1", "\n\ndef f(x):\n    return (x +\n        1)"),
+    ("def f(): return {1, 2, 3}", "def f():\n    return {1, 2, 3}"),
+]
+DIFFERENT = [
+    ("def f(): return 1", "def f(): return 1.0"),
+    ("def f(): return 1", "def f(): return True"),
+    ("def f(): return 0.0", "def f(): return -0.0"),
+    ("def f(x): return x in {1, 2}", "def f(x): return x in {1, 2.0}"),
+    ("def f(): return (1, 'a')", "def f(): return (1, b'a')"),
+    ("def f(): return a", "def f(): return b"),
+    ("def f(x): return x", "def f(*x): return x"),
+    ("def f(): return lambda: 1", "def f(): return lambda: 2"),
+    ("def f():\n    try: a()\n    except E: pass", "def f():\n    try: a()\n    except F: pass"),
+]
+
+
+@pytest.mark.parametrize("pair", SAME, ids=range(len(SAME)))
+def test_same_code(pair):
+    one, other = map(code_of, pair)
+    assert same_code(one, other)
+    assert digest_code(one) == digest_code(other)
+
+
+@pytest.mark.parametrize("pair", DIFFERENT, ids=range(len(DIFFERENT)))
+def test_different_code(pair):
+    one, other = map(code_of, pair)
+    assert not same_code(one, other)
+    assert digest_code(one) != digest_code(other)
+
+
+def test_code_that_ran_is_still_the_same():
+    text = "def f(n):\n    total = 0\n    for i in range(n):\n        total += i * 2.5\n    return total"
+    ran, fresh = code_of(text), code_of(text)
+    call = types.FunctionType(ran, {})
+    for _ in range(2000):
+        call(3)
+    assert same_code(ran, fresh)
+
+
+TRICKY = """
+import os, sys as system
+from json import dumps
+
+if True:
+    def one(x):
+        return os.path.join(x, system.prefix), dumps(x)
+
+class Outer:
+    __private = 1
+
+    class Inner:
+        def two(self):
+            return self.__private, super().__init__, __class__
+
+    def three(self):
+        def four():
+            return [self.__private for _ in range(3) if (lambda: self)()]
+        return four
+
+def five(x, /, y=lambda: 1, *z, **w): return lambda: (yield x)
+
+async def six():
+    async with six() as a, six():
+        return [b async for b in a]
+"""
+
+
+def test_tricky_places(tmp_path):
+    path = tmp_path / "tricky.py"
+    path.write_text(TRICKY)
+    space: dict = {"__name__": "tricky"}
+    exec(compile(TRICKY, str(path), "exec"), space)
+    outer = space["Outer"]
+    found = [
+        space["one"],
+        outer.Inner.two,
+        outer.three,
+        outer().three(),
+        space["five"],
+        space["six"],
+    ]
+    found += [space["five"].__defaults__[0], space["five"](1)]
+    for each in found:
+        definition = definition_of(each.__code__, space)
+        assert definition.changed_file is None, each
+        assert isinstance(definitions._find(each.__code__, space), ast.AST), each
+    linecache.checkcache(str(path))
+
+
+def test_names_of_code_without_source():
+    space: dict = {"__name__": "executed"}
+    exec(
+        "import os\nN = 1\ndef f(x):\n    global N\n    N = os.path.join(x)\n    T.append(1)\n    return U.a.b",
+        space,
+    )
+    names = definition_of(space["f"].__code__, space).names
+    assert {("os", "path", "join"), ("T",), ("U", "a", "b")} <= set(names.used)
+    assert names.rebound == (("N",),)
+    assert names.changed == (("T",),)
+
+
+def test_imports_in_a_body():
+    space: dict = {"__name__": "executed"}
+    exec(
+        "def f():\n    import os.path\n    from json import dumps\n    return lambda: __import__('x')", space
+    )
+    assert definition_of(space["f"].__code__, space).imported == ("json", "os.path")
