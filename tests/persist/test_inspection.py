@@ -149,3 +149,16 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(pickle.dumps([1, 2])[:-4])
     with pytest.raises(errors.DamagedFileError):
         inspect_file(tmp_path / "f")
+
+
+def test_every_flipped_bit_is_damage_here_too(tmp_path: Path) -> None:
+    dump({"a": [1, 2.5], "b": "text"}, tmp_path / "f")
+    whole = (tmp_path / "f").read_bytes()
+    for position in range(len(whole)):
+        data = bytearray(whole)
+        data[position] ^= 1 << position % 8
+        (tmp_path / "f").write_bytes(data)
+        with pytest.raises(errors.DamagedFileError):
+            inspect_file(tmp_path / "f", show=False)
+    (tmp_path / "f").write_bytes(whole + pickle.dumps("another"))
+    assert tree(tmp_path / "f")[0] == "dict of 2"

@@ -5,12 +5,13 @@ Buffers are skipped, so that the time depends on the number of objects only.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import IO, Final
 
 from lightwork.persist import codecs, foreign, layout, reader, sealed
 from lightwork.persist.symbols import JOBLIB, Machine, Node, Unfollowed, readable
@@ -51,8 +52,8 @@ class FileReport:
     tree: Node
     globals: tuple[str, ...]
     versions: dict[str, str]
-    about: dict[str, Any]
-    metadata: dict[str, Any]
+    about: dict[str, object]
+    metadata: dict[str, object]
 
     def __str__(self) -> str:
         rows = [f"{name:<12} {value}" for name, value in self.rows()]
@@ -123,18 +124,18 @@ def _report(name: str) -> FileReport:
         size = os.fstat(fd).st_size
         start = os.pread(fd, layout.HEAD_SIZE, 0)
         method = codecs.method_of(start)
-        source: sealed.Bytes = sealed.FileBytes(fd, sealed.length(start, size))
+        source: sealed.Bytes = sealed.FileBytes(fd, size)
         if method is not None:
             with open(fd, "rb", closefd=False) as file:
                 plain = reader.expanded(file, method, name)
             start = bytes(plain[: layout.HEAD_SIZE])
-            source = sealed.MemoryBytes(plain, sealed.length(start, len(plain)))
+            source = sealed.MemoryBytes(plain, len(plain))
         end = source.read(max(0, source.size - layout.FOOTER_MINIMUM), layout.FOOTER_MINIMUM)
         if layout.looks_ours(start, end):
+            source.size = sealed.length(start, source.size)  # other objects may follow
             found = sealed.footer(source, start)
-            stream = bytes(sealed.stream(source, found))
             machine = Machine([(_NAMES.get(e.kind, "bytearray"), e.length) for e in found.entries])
-            tree = _followed(machine, stream, name)
+            tree = _followed(machine, io.BytesIO(sealed.stream(source, found)), name)
             texts = [json.loads(text) if text else {} for text in (found.about, found.versions, found.user)]
             return FileReport(
                 name, size, "lightwork", method, tree, machine.globals(), texts[1], texts[0], texts[2]
@@ -142,14 +143,15 @@ def _report(name: str) -> FileReport:
         if not foreign.looks_like_pickle(start):
             raise sealed.damaged(name, foreign.describe(start))
         machine = Machine([])
-        tree = _followed(machine, source.read(0, source.size), name)
+        with open(fd, "rb", closefd=False) if method is None else io.BytesIO(plain) as file:
+            tree = _followed(machine, file, name)
         kind = "joblib" if JOBLIB in machine.globals() else "pickle"
         return FileReport(name, size, kind, method, tree, machine.globals(), {}, {}, {})
 
 
-def _followed(machine: Machine, stream: bytes, name: str) -> Node:
+def _followed(machine: Machine, file: IO[bytes], name: str) -> Node:
     try:
-        return machine.run(stream)
+        return machine.run(file)
     except Unfollowed as error:
         raise sealed.damaged(name, f"the pickle in it cannot be followed: {error}") from error
 
@@ -169,5 +171,7 @@ def _show(report: FileReport) -> None:
     Console().print(table)
 
 
-def _moment(seconds: float) -> str:
+def _moment(seconds: object) -> str:
+    if not isinstance(seconds, float):
+        return str(seconds)
     return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lightwork.persist.mapping import Swapping
 
 MmapMode = Literal["r", "r+", "w+", "c"]
-Loaded = tuple[Any, dict[str, Any]]  # the object, and the metadata that was given to `dump` with it
+Loaded = tuple[object, dict[str, object]]  # the object, and the metadata that was given to `dump` with it
 
 _FIRST: Final = 64 * 1024  # read at once: a small file needs no second call
 _LOOK: Final = 1024  # enough to say what a file looks like
@@ -38,7 +38,7 @@ def load(
     filename: places.Source,
     mmap_mode: MmapMode | None = None,
     ensure_native_byte_order: bool | Literal["auto"] = "auto",
-) -> Any:
+) -> object:
     """Read an object from a file that `dump`, joblib or ``pickle.dump`` wrote.
 
     Unpickling runs code: load only files that you trust.
@@ -155,7 +155,7 @@ def _is_ours(fd: int, start: bytes, size: int) -> bool:
     return layout.looks_ours(start, os.pread(fd, layout.FOOTER_MINIMUM, max(0, size - layout.FOOTER_MINIMUM)))
 
 
-def _load_file(file: places.Readable, *, native: bool) -> Any:
+def _load_file(file: places.Readable, *, native: bool) -> object:
     name = _name_of(file)
     start = _read_up_to(file, layout.HEAD_SIZE)
     if len(start) < layout.HEAD_SIZE:

@@ -7,14 +7,13 @@ each opcode does to the stack.
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import pickletools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import IO, Any, Final
 
 _DEEPEST: Final = 6
 
@@ -72,9 +71,8 @@ class Machine:
         """Every name that was pushed, in the order of the file."""
         return tuple(self._globals)
 
-    def run(self, stream: bytes) -> Node:
-        """The symbol of the object; raises `Unfollowed` where the opcodes make no sense."""
-        file = io.BytesIO(stream)
+    def run(self, file: IO[bytes]) -> Node:
+        """The symbol of the object in a file; raises `Unfollowed` where the opcodes make no sense."""
         try:
             for opcode, argument, _ in pickletools.genops(file):
                 self._step(opcode.name, argument)
@@ -86,7 +84,7 @@ class Machine:
                 return self._rest()
             raise Unfollowed(repr(error)) from error
 
-    def _joblib_array(self, file: io.BytesIO) -> None:
+    def _joblib_array(self, file: IO[bytes]) -> None:
         """Put the array in place of joblib's wrapper, and pass over its bytes; ValueError for an array of objects."""
         known = dict(self.pop().members)
         shape, dtype = known[".shape"].value, _dtype_text(known[".dtype"])

@@ -17,7 +17,7 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lightwork import errors
 from lightwork.persist import codecs, emission, notices, places
@@ -33,7 +33,7 @@ def dump(
     *,
     cache_size: float | None = None,
     fsync: bool = False,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
     dedupe: bool = False,
 ) -> list[str] | None:
     """Write an object to a file, which `load` reads back, and so does ``pickle.load``.
@@ -118,7 +118,7 @@ def _check_cache_size(cache_size: float | None) -> None:
         )
 
 
-def _metadata(metadata: Mapping[str, Any] | None) -> bytes:
+def _metadata(metadata: Mapping[str, object] | None) -> bytes:
     if not metadata:
         return b""
     try:
