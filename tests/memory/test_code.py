@@ -337,3 +337,21 @@ def test_an_error_in_a_worker_is_the_functions(features, in_worker):
     missing = features.f.__lightwork_lookup__((1, 2, 3), {})
     with pytest.raises(TypeError, match=r"f\(\) takes from 1 to 2 positional arguments"):
         missing.func(*missing.args, **missing.kwargs)
+
+
+def test_with_a_key_of_ones_own_only_what_it_returns_counts_in_a_worker_too(module, tmp_path, in_worker):
+    features = module(
+        f"""
+        from lightwork import Memory
+
+        class Point:
+            def __init__(self, x):
+                self.x = x
+
+        @Memory({str(tmp_path / "cache")!r}, verbose=0).cache(key=lambda point: point.x)
+        def f(point):
+            return point.x
+        """
+    )
+    assert in_worker(features.f.__lightwork_lookup__((features.Point(3),), {}))[0] == 3
+    assert features.f.check_call_in_cache(features.Point(3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightwork.errors import OptionError, OptionTypeError, ResultMissingError
+from lightwork.errors import HashError, OptionError, OptionTypeError, ResultMissingError
 from lightwork.memory import MemorizedResult, Memory, NotMemorizedResult, expires_after, freshness
 from lightwork.memory.quota import Held, seconds_of, victims
 
@@ -110,6 +111,13 @@ def test_a_key_of_ones_own(memory):
     g = memory.cache(double, key=lambda x, unused=None: round(x) + 0)
     g(1.1)
     assert calls == [1.1, 1.1]
+
+
+def test_a_key_without_a_value_is_told(memory):
+    with pytest.raises(HashError):
+        memory.cache(double, key=lambda x, unused=None: iter([x]).__next__)(1)
+    with pytest.raises(HashError, match="argument 'x'"):
+        memory.cache(double, version=1)(threading.Lock())
 
 
 def test_without_tracking_the_name_and_the_version_stand_for_the_code(memory, module, edit):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -51,6 +51,22 @@ def _untracked(func: Callable[..., object]) -> Fingerprint:
     return Fingerprint(bytes(16), (), ())
 
 
+def _fingerprints(kinds: Iterable[type]) -> tuple[Fingerprint, ...]:
+    """The code of the user's classes among the arguments: their methods run too. In an order of their own."""
+    from lightwork.hashing import fingerprint
+
+    found = {code.digest: code for code in map(fingerprint, kinds)}
+    return tuple(found[digest] for digest in sorted(found))
+
+
+def _is_data(value: object) -> bool:
+    """Whether a value is an atom or an array of numbers."""
+    if type(value) in PLAIN:
+        return True
+    dtype = getattr(value, "dtype", None)
+    return type(value).__module__ == "numpy" and dtype is not None and not dtype.hasobject
+
+
 class KeyMaker:
     """Makes the keys of one function's calls; shared by its bound methods.
 
@@ -60,14 +76,13 @@ class KeyMaker:
     __slots__ = (
         "_bind",
         "_binder",
-        "_classes_in",
-        "_digest",
         "_fingerprint",
         "_folder",
         "_hexdigest",
         "_made_for",
         "_plain",
         "_prefix",
+        "_survey",
         "function",
         "hits",
         "identity",
@@ -95,41 +110,52 @@ class KeyMaker:
         if not self._plain:
             return self._special(values, code, args, kwargs)
         try:
-            said = self._digest(values)
+            said, kinds = self._survey(values)
         except TypeError as error:
             self._refuse(values, error)
         # Digests of 16 bytes, of which only the last, the classes, vary in number: none can run into the next.
         parts = self._prefix + code.digest + said
         classes: tuple[Fingerprint, ...] = ()
-        if not PLAIN.issuperset(map(type, values)):
-            classes = self._classes_in(values)
+        if kinds:
+            classes = _fingerprints(kinds)
             parts += b"".join([each.digest for each in classes])
         whole = self._hexdigest(parts)
         return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
 
     def _special(self, values: Values, code: Fingerprint, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a function with options that have a say in it."""
-        from lightwork.hashing import fingerprint
+        from lightwork.hashing import digest, fingerprint
 
-        options, said = self.options, values
+        options, counted = self.options, self._counted(values, args, kwargs)
         followed: list[Callable[..., object]] = [each for each in options.depends_on if callable(each)]
         if options.key is not None:
-            said = (options.key(*args, **kwargs),)
             followed.append(options.key)
         try:
-            parts = self._prefix + code.digest + self._digest(said)
+            said, kinds = self._survey(counted)
         except TypeError as error:
-            self._refuse(said, error)
-        parts += self._digest([each for each in options.depends_on if not callable(each)])
+            if options.key is not None:
+                raise  # it is about what `key` returned, not about a parameter
+            self._refuse(values, error)
+        parts = self._prefix + code.digest + said
+        parts += digest([each for each in options.depends_on if not callable(each)])
         parts += b"".join([fingerprint(each).digest for each in followed])
-        classes = () if options.track == "none" else self._classes_in(said)
+        classes = () if options.track == "none" else _fingerprints(kinds)
         parts += b"".join([each.digest for each in classes])
         return Key(self.store.path(self.label, self._hexdigest(parts)), values, code, classes)
+
+    def _counted(self, values: Values, args: Values, kwargs: Mapping[str, object]) -> Values:
+        """What of a call counts: its values, or what the user's own `key` makes of them."""
+        own = self.options.key
+        return values if own is None else (own(*args, **kwargs),)
 
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call whose path another process made."""
         values = self.bind(args, kwargs)
-        classes = () if self.options.track == "none" else self._classes_in(values)
+        classes: tuple[Fingerprint, ...] = ()
+        if self.options.track != "none":
+            # Only the classes are wanted: what holds none for certain is not digested again.
+            rest = [each for each in self._counted(values, args, kwargs) if not _is_data(each)]
+            classes = _fingerprints(self._survey(rest)[1])
         return Key(path, values, self._fingerprint(self.function), classes)
 
     def bind(self, args: Values, kwargs: Mapping[str, object]) -> Values:
@@ -152,13 +178,11 @@ class KeyMaker:
     def _make(self, *made_for: object) -> None:
         from xxhash import xxh3_128_hexdigest
 
-        from lightwork.hashing import digest, fingerprint
+        from lightwork.hashing import digest, fingerprint, survey
         from lightwork.memory.binding import binder
-        from lightwork.memory.classes import classes_in
 
         # Held here, because an import in `key` would cost each call 0.6 µs.
-        self._classes_in = classes_in
-        self._digest, self._hexdigest = digest, xxh3_128_hexdigest
+        self._survey, self._hexdigest = survey, xxh3_128_hexdigest
         options, identity = self.options, self.identity
         # By name alone go only functions that have one; a lambda or a local function is known by its code.
         by_name = options.track == "none" and "<" not in identity.name
