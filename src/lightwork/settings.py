@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, SupportsIndex, TypedD
 from lightwork.errors import OptionError, OptionTypeError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from pathlib import Path
 
 __all__ = [
@@ -168,7 +169,7 @@ class parallel_config:  # noqa: N801 - joblib's name
 
     Parameters
     ----------
-    backend : str, optional
+    backend : str or concurrent.futures.Executor, optional
         ``"processes"``, ``"threads"``, ``"sequential"``, or joblib's names for them.
     n_jobs : int, optional
         The number of workers; -1 for all cores.
@@ -197,7 +198,7 @@ class parallel_config:  # noqa: N801 - joblib's name
 
     def __init__(
         self,
-        backend: str | None = default(None),
+        backend: str | Executor | None = default(None),  # noqa: B008 - an immutable marker
         *,
         n_jobs: int | None = default(None),
         verbose: int = default(0),

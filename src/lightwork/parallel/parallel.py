@@ -30,6 +30,8 @@ from lightwork.workers.functions import inside_worker
 from lightwork.workers.limits import effective_n_jobs
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from lightwork.observe.messages import LoopLines
 
 __all__ = ["Parallel"]
@@ -48,9 +50,9 @@ class Parallel(Generic[Kind]):
     ----------
     n_jobs : int, optional
         The number of workers: -1 for all cores, -2 for all but one; 1, the default, is a plain loop.
-    backend : str, optional
+    backend : str or concurrent.futures.Executor, optional
         ``"processes"`` (the default; also ``"loky"``, ``"multiprocessing"``), ``"threads"`` (also ``"threading"``) or
-        ``"sequential"``.
+        ``"sequential"``; or an executor of `concurrent.futures` or the like, which stays yours.
     return_as : {"list", "generator", "generator_unordered"}
         A list; or a generator, in order or as results come. Work begins at the call; closing the generator
         stops it.
@@ -94,7 +96,7 @@ class Parallel(Generic[Kind]):
     def __init__(
         self: Parallel[ListKind],
         n_jobs: int | None = ...,
-        backend: str | None = ...,
+        backend: str | Executor | None = ...,
         return_as: ListKind = ...,
         verbose: int = ...,
         timeout: float | None = ...,
@@ -115,7 +117,7 @@ class Parallel(Generic[Kind]):
     def __init__(
         self: Parallel[GeneratorKind],
         n_jobs: int | None = ...,
-        backend: str | None = ...,
+        backend: str | Executor | None = ...,
         return_as: GeneratorKind = ...,
         verbose: int = ...,
         timeout: float | None = ...,
@@ -135,7 +137,7 @@ class Parallel(Generic[Kind]):
     def __init__(
         self,
         n_jobs: int | None = default(None),
-        backend: str | None = default(None),
+        backend: str | Executor | None = default(None),  # noqa: B008 - an immutable marker
         return_as: Literal["list", "generator", "generator_unordered"] = "list",
         verbose: int = default(0),
         timeout: float | None = None,
@@ -155,7 +157,9 @@ class Parallel(Generic[Kind]):
         self.n_jobs = resolve("n_jobs", default(None) if n_jobs is None else n_jobs)
         effective_n_jobs(self.n_jobs)
         said = None if isinstance(cast(object, backend), Default) else backend
-        configured = None if said is not None else cast("str | None", resolve("backend", default(None)))
+        configured = (
+            None if said is not None else cast("str | Executor | None", resolve("backend", default(None)))
+        )
         self._named = said is not None or configured is not None
         self._prefer = chosen("prefer", resolve("prefer", prefer))
         self._require = chosen("require", resolve("require", require))
@@ -245,6 +249,8 @@ class Parallel(Generic[Kind]):
     def _place(self) -> tuple[Backend, int]:
         """Where a loop that begins now runs, and on how many workers."""
         backend, workers = self._backend, effective_n_jobs(self.n_jobs)
+        if self.n_jobs is None and backend.executor is not None:
+            workers = getattr(backend.executor, "_max_workers", None) or effective_n_jobs(-1)
         nested = inside_thread() or (inside_worker() and not (self._named and backend.name == "threads"))
         if workers == 1 or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
             backend = BACKENDS["sequential"]

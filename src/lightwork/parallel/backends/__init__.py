@@ -7,11 +7,17 @@ else the one of `parallel_config`, else what `require` and `prefer` ask for, els
 
 from __future__ import annotations
 
+import os
+import sys
+from functools import partial
 from importlib import import_module
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.parallel.backends.base import Lend
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 __all__ = ["ALIASES", "BACKENDS", "Backend", "choose", "find"]
 
@@ -23,21 +29,30 @@ class Backend(NamedTuple):
     module: str | None
     """The module with its `lend`; None for the plain loop, which needs no workers."""
     shares_memory: bool
+    executor: Executor | None = None
+    """The user's own executor, if that is to run the tasks."""
 
     @property
     def lend(self) -> Lend:
         """How it is asked for a crew."""
         if self.module is None:
             raise OptionError(f"the {self.name} backend has no workers")
-        return cast(Lend, import_module(self.module).lend)
+        module = import_module(self.module)
+        if self.executor is not None:
+            return cast(Lend, partial(module.lend_from, self.executor))
+        return cast(Lend, module.lend)
 
+
+_EXECUTORS: Final = "lightwork.parallel.backends.executors"
+# Our own workers need forks, socket pairs and anonymous memory; elsewhere the standard library's pool serves.
+_PROCESSES: Final = "lightwork.parallel.backends.processes" if os.name == "posix" else _EXECUTORS
 
 BACKENDS: Final[dict[str, Backend]] = {
     backend.name: backend
     for backend in (
         Backend("sequential", None, shares_memory=True),
         Backend("threads", "lightwork.parallel.backends.threads", shares_memory=True),
-        Backend("processes", "lightwork.parallel.backends.processes", shares_memory=False),
+        Backend("processes", _PROCESSES, shares_memory=False),
     )
 }
 
@@ -45,8 +60,8 @@ BACKENDS: Final[dict[str, Backend]] = {
 ALIASES: Final[dict[str, str]] = {"loky": "processes", "multiprocessing": "processes", "threading": "threads"}
 
 
-def find(name: str) -> Backend:
-    """The backend of a name or alias.
+def find(name: str | Executor) -> Backend:
+    """The backend of a name or alias, or over an executor.
 
     Raises
     ------
@@ -60,8 +75,12 @@ def find(name: str) -> Backend:
     >>> find("loky").name
     'processes'
     """
+    if callable(getattr(name, "submit", None)) and callable(getattr(name, "shutdown", None)):
+        threads = sys.modules.get("concurrent.futures.thread")
+        shares = threads is not None and isinstance(name, threads.ThreadPoolExecutor)
+        return Backend(type(name).__name__, _EXECUTORS, shares, cast("Executor", name))
     if not isinstance(name, str):
-        raise OptionTypeError(f"backend must be a name such as 'processes' or 'threads', not {name!r}")
+        raise OptionTypeError(f"backend must be a name such as 'processes', or an executor, not {name!r}")
     found = BACKENDS.get(ALIASES.get(name, name))
     if found is None:
         known = [*BACKENDS, *ALIASES]
@@ -73,14 +92,16 @@ def find(name: str) -> Backend:
     return found
 
 
-def choose(said: str | None, configured: str | None, prefer: str | None, require: str | None) -> Backend:
+def choose(
+    said: str | Executor | None, configured: str | Executor | None, prefer: str | None, require: str | None
+) -> Backend:
     """The backend for a loop.
 
     Parameters
     ----------
-    said : str or None
-        The name given to `Parallel` itself.
-    configured : str or None
+    said : str, Executor or None
+        The name, or the executor, given to `Parallel` itself.
+    configured : str, Executor or None
         The name that `parallel_config` gives; only a wish, where `require` rules it out.
     prefer : {"processes", "threads"} or None
         A hint, where no backend is named.

@@ -11,7 +11,7 @@ import os
 import pickle
 import reprlib
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from lightwork.errors import LightworkError, RemoteTraceback, WorkerStartError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError, WorkerDied
     from lightwork.parallel.backends.base import Task
 
-__all__ = ["died", "not_read", "not_sent", "raised", "shown_call", "unfit"]
+__all__ = ["broken", "died", "not_read", "not_sent", "raised", "shown_call", "unfit"]
 
 # What usually is behind a signal, for those who see its name for the first time.
 _MEANINGS = {
@@ -156,6 +156,15 @@ def died(ending: Ended | None, index: int | None, task: Task[object] | None) -> 
     doing = "while it ran no task" if task is None else f"while it ran task {index}: {shown_call(*task)}"
     memory = "" if ending is None else f"; it had used up to {ending.peak_memory / 2**20:.0f} MB of memory"
     return WorkerDied(f"a worker process ended {doing}: {how}{memory}", index, number)
+
+
+def broken(error: Exception, first: int, tasks: Sequence[Task[object]]) -> WorkerDied:
+    """The error for an executor that broke; it tells less than our own workers do."""
+    from lightwork.errors import WorkerDied
+
+    last = first + len(tasks) - 1
+    which = f"task {first}" if first == last else f"one of the tasks {first} to {last}, or one near them"
+    return WorkerDied(f"a worker of the executor ended, probably while it ran {which}: {error}")
 
 
 def _how(code: int | None) -> str:

@@ -15,7 +15,7 @@ from typing import cast
 
 from lightwork.parallel.backends.base import Crew, CrewOptions, Done, Event, Task
 
-__all__ = ["inside_thread", "lend"]
+__all__ = ["inside_thread", "lend", "run_span"]
 
 _here = threading.local()
 
@@ -95,13 +95,14 @@ class _Threads:
 def _serve(worker: int, inbox: _Inbox, outbox: SimpleQueue[Done], stop: list[bool]) -> None:
     _here.worker = True
     while (span := inbox.get()) is not None:
-        done = _run(worker, *span, stop)
+        done = run_span(worker, *span, stop)
         del span  # arguments are the caller's, and are let go when they were used
         outbox.put(done)
         del done
 
 
-def _run(worker: int, first: int, tasks: Sequence[Task[object]], stop: list[bool]) -> Done:
+def run_span(worker: int, first: int, tasks: Sequence[Task[object]], stop: list[bool]) -> Done:
+    """Run a span in this thread, until its end or until `stop` holds something."""
     results: list[object] = []
     failures: dict[int, BaseException] = {}
     begun = perf_counter()
