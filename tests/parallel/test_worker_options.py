@@ -178,6 +178,19 @@ class TestBounds:
             )
 
 
+def native_threads():
+    import threadpoolctl
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_libraries_that_are_loaded_already_are_told_of_their_threads():
+    for count in (2, 1):
+        found = Parallel(n_jobs=2, inner_max_num_threads=count)(delayed(native_threads)() for _ in range(2))
+        assert found == [{count}] * 2
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [

@@ -13,7 +13,14 @@ from collections.abc import Iterator, Mapping
 
 from lightwork.errors import OptionError, OptionTypeError
 
-__all__ = ["THREAD_VARIABLES", "cpu_count", "effective_n_jobs", "limit_memory", "thread_limits"]
+__all__ = [
+    "THREAD_VARIABLES",
+    "cpu_count",
+    "effective_n_jobs",
+    "limit_memory",
+    "limit_threads",
+    "thread_limits",
+]
 
 # The variables that the usual native libraries read once, when they are loaded.
 THREAD_VARIABLES = (
@@ -83,6 +90,19 @@ def thread_limits(workers: int, environment: Mapping[str, str]) -> dict[str, str
     """The thread variables for each of `workers` processes, where the user has not set them."""
     share = str(max(1, cpu_count() // workers))
     return {name: share for name in THREAD_VARIABLES if name not in environment}
+
+
+def limit_threads(count: int) -> bool:
+    """Let native libraries that are loaded already use so many threads; returns whether that could be said to them.
+
+    They read the variables only once, when they are loaded; afterwards it takes `threadpoolctl`, which is optional.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return False
+    threadpool_limits(count)
+    return True
 
 
 def limit_memory(size: int) -> None:

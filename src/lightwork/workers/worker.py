@@ -91,6 +91,7 @@ class Worker:
         self._relay.install()
         self._sources = Sources()
         self._outdated = False
+        self._threads = "1"
         self._most_tasks: int | None = None
         self._tasks_run = 0
 
@@ -172,6 +173,14 @@ class Worker:
             for name in os.environ.keys() - environment.keys():
                 del os.environ[name]
             os.environ.update(environment)
+            self._adopt_threads(environment)
+
+    def _adopt_threads(self, environment: dict[str, str]) -> None:
+        """The zygote loads libraries with one thread; tell them, and those that tasks have loaded, this call's share."""
+        wanted = environment.get("OPENBLAS_NUM_THREADS", "")
+        if "numpy" in sys.modules and wanted != self._threads and wanted.isdigit():
+            limits.limit_threads(int(wanted))
+        self._threads = wanted
 
     def _initialize(self, body: bytes | bytearray) -> None:
         limit, self._most_tasks, data = cast("tuple[int | None, int | None, bytes | None]", unpack(body))
