@@ -356,3 +356,25 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
             assert np.array_equal(load(folder / "f"), old)
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def test_readers_never_see_half_a_file_while_others_replace_it(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "f"
+    dump(np.zeros(30_000), path)
+
+    def write(number: int) -> None:
+        for _ in range(20):
+            dump(np.full(30_000, float(number)), path)
+
+    def read(_: int) -> None:
+        for _ in range(40):
+            loaded = load(path)
+            assert loaded.min() == loaded.max()
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(write, 1), pool.submit(read, 0), pool.submit(write, 2), pool.submit(read, 0)]
+        for job in jobs:
+            job.result()
+    assert names(tmp_path) == ["f"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightwork.persist.reader import load, load_path, read_bytes
+from lightwork.persist.reader import load, load_path, read_bytes, read_value
 from lightwork.persist.writer import dump
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "load",
     "load_path",
     "read_bytes",
+    "read_value",
     "reseal_file",
     "verify_file",
 ]

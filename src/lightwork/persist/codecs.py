@@ -120,7 +120,7 @@ class _ZstdCompressor:
             zstd.CompressionParameter.compression_level: level,
             zstd.CompressionParameter.checksum_flag: 1,
         }
-        self._pending = bytearray()
+        self._room, self._filled = bytearray(FRAME), 0
         self._table: list[tuple[int, int]] = []
         # Each frame on its way takes its own size and about as much again.
         self._ahead = max(1, min(2 * cores(), memory // (2 * FRAME)))
@@ -128,19 +128,25 @@ class _ZstdCompressor:
         self._frames: deque[Future[tuple[bytes, int]]] = deque()
 
     def compress(self, block: Buffer) -> bytes:
-        self._pending += block
         done = []
-        while len(self._pending) >= FRAME:
-            self._send(bytes(self._pending[:FRAME]))
-            del self._pending[:FRAME]
-            while len(self._frames) >= self._ahead:
-                done.append(self._take())
+        rest = memoryview(block)
+        while rest:
+            taken = min(len(rest), FRAME - self._filled)
+            self._room[self._filled : self._filled + taken] = rest[:taken]
+            self._filled += taken
+            rest = rest[taken:]
+            if self._filled == FRAME:
+                self._send(self._room)
+                self._room, self._filled = bytearray(FRAME), 0
+                while len(self._frames) >= self._ahead:
+                    done.append(self._take())
         return b"".join(done)
 
     def flush(self) -> bytes:
         done = []
-        if self._pending:
-            self._send(bytes(self._pending))
+        if self._filled:
+            del self._room[self._filled :]
+            self._send(self._room)
         while self._frames:
             done.append(self._take())
         entries = b"".join([struct.pack("<II", *sizes) for sizes in self._table])
@@ -151,7 +157,7 @@ class _ZstdCompressor:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytearray) -> None:
         from concurrent.futures import Future, ThreadPoolExecutor
 
         if len(data) < FRAME and not self._frames:  # the only frame: not worth a thread
@@ -162,7 +168,7 @@ class _ZstdCompressor:
             future = self._pool.submit(self._frame, data)
         self._frames.append(future)
 
-    def _frame(self, data: bytes) -> tuple[bytes, int]:
+    def _frame(self, data: bytearray) -> tuple[bytes, int]:
         return self._compress(data, options=self._options), len(data)
 
     def _take(self) -> bytes:

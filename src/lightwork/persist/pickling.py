@@ -72,25 +72,30 @@ def _by_value(
     return Pickled(recorder.pieces, reducers, by_value=True)
 
 
-def pickled(value: object, protocol: int, *, shuffle: bool = False, dedupe: bool = False) -> Pickled:
+def pickled(
+    value: object, protocol: int, *, shuffle: bool = False, dedupe: bool = False, by_name: bool = False
+) -> Pickled:
     """Pickle `value`; raises PicklingFailedError with the path to the member that cannot be pickled.
 
     With `shuffle`, arrays may be written in the order of bytes that compresses better; with `dedupe`, memory that
-    arrays share is written once.
+    arrays share is written once; with `by_name`, what `__main__` defines is written by its name: for a file that
+    the same program reads, whose objects must be of its own classes.
     """
     if not dedupe:
-        return _pickled(value, protocol, shuffle, None)
+        return _pickled(value, protocol, shuffle, None, by_name)
     stretches = Stretches()
-    _pickled(value, protocol, shuffle, stretches)
+    _pickled(value, protocol, shuffle, stretches, by_name)
     stretches.settle()
-    return _pickled(value, protocol, shuffle, stretches)
+    return _pickled(value, protocol, shuffle, stretches, by_name)
 
 
-def _pickled(value: object, protocol: int, shuffle: bool, stretches: Stretches | None) -> Pickled:
+def _pickled(
+    value: object, protocol: int, shuffle: bool, stretches: Stretches | None, by_name: bool
+) -> Pickled:
     plain = refusal = None
     try:
         plain = _plain(value, protocol, shuffle, stretches)
-        if not _mentions_main(plain.pieces, protocol):
+        if by_name or not _mentions_main(plain.pieces, protocol):
             return plain
     except MemoryError:
         raise

@@ -114,14 +114,25 @@ def read_bytes(data: bytes, name: str) -> Loaded:
     found = layout.check_small(data)
     if found is None:
         return _from_memory(data, name, native=True)
-    noted, user = found
+    user = found[1]
+    return _checked(data, found[0], name), json.loads(user) if user else {}
+
+
+def read_value(data: bytes, name: str) -> object:
+    """The object alone; the metadata of a small file takes a fifth of the time to read."""
+    found = layout.check_small(data)
+    return _from_memory(data, name, native=True)[0] if found is None else _checked(data, found[0], name)
+
+
+def _checked(data: bytes, noted: Any, name: str) -> object:
+    """The object in bytes that were checked; `noted` are the versions that they were written with."""
     try:
         value = pickle.loads(data)
         if noted:
             versions.check(noted, name)
-        return value, json.loads(user) if user else {}
     except Exception as error:
         _tell(error, name)
+    return value
 
 
 # --- ways in --------------------------------------------------------------------------------------

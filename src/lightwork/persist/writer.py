@@ -35,6 +35,7 @@ def dump(
     fsync: bool = False,
     metadata: Mapping[str, object] | None = None,
     dedupe: bool = False,
+    by_name: bool = False,
 ) -> list[str] | None:
     """Write an object to a file, which `load` reads back, and so does ``pickle.load``.
 
@@ -79,7 +80,7 @@ def dump(
     _check_cache_size(cache_size)
     chosen = _protocol(protocol)
     user = _metadata(metadata)
-    made = pickled(value, chosen, shuffle=compression is not None, dedupe=dedupe)
+    made = pickled(value, chosen, shuffle=compression is not None, dedupe=dedupe, by_name=by_name)
     out = emission.plain_pickle(made) if chosen < PROTOCOL else emission.sealed_pickle(made, user)
     if compression is not None:
         out = emission.compressed(out, compression, cache_size)
