@@ -13,15 +13,17 @@ from lightwork._version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lightwork import errors as errors
+    from lightwork.hashing import explain, register_hash
     from lightwork.hashing import hash as hash
-    from lightwork.memory import MemorizedFunc, Memory
+    from lightwork.memory import MemorizedFunc, MemorizedResult, Memory, expires_after
     from lightwork.parallel import Parallel, delayed, parallel_config
-    from lightwork.persist import dump, load
+    from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
     from lightwork.workers.limits import cpu_count, effective_n_jobs
     from lightwork.workers.pool import pool_info
 
 __all__ = [
     "MemorizedFunc",
+    "MemorizedResult",
     "Memory",
     "Parallel",
     "__version__",
@@ -29,23 +31,36 @@ __all__ = [
     "delayed",
     "dump",
     "effective_n_jobs",
+    "expires_after",
+    "explain",
+    "inspect_file",
     "load",
     "parallel_config",
     "pool_info",
+    "register_hash",
+    "reseal_file",
+    "verify_file",
 ]
 
 _HOMES = {
     "MemorizedFunc": "lightwork.memory",
+    "MemorizedResult": "lightwork.memory",
     "Memory": "lightwork.memory",
     "Parallel": "lightwork.parallel",
     "cpu_count": "lightwork.workers.limits",
     "delayed": "lightwork.parallel",
     "dump": "lightwork.persist",
     "effective_n_jobs": "lightwork.workers.limits",
+    "expires_after": "lightwork.memory",
+    "explain": "lightwork.hashing",
     "hash": "lightwork.hashing",
+    "inspect_file": "lightwork.persist",
     "load": "lightwork.persist",
     "parallel_config": "lightwork.parallel",
     "pool_info": "lightwork.workers.pool",
+    "register_hash": "lightwork.hashing",
+    "reseal_file": "lightwork.persist",
+    "verify_file": "lightwork.persist",
 }
 
 

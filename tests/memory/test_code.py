@@ -95,6 +95,26 @@ def test_functions_of_one_name_in_two_scripts_never_share(run):
         assert run(source.format("[x]"), name="two/script.py") == "[1]\n"
 
 
+def test_a_result_of_a_class_of_the_script_is_of_that_class_in_the_next_run_too(run):
+    program = """
+    from dataclasses import dataclass
+    from lightwork import Memory
+
+    @dataclass
+    class Point:
+        x: int
+
+    @Memory("cache", verbose=0).cache
+    def f(x):
+        print("computing")
+        return Point(x)
+
+    print(f(1) == Point(1), type(f(1)) is Point)
+    """
+    assert run(program) == "computing\nTrue True\n"
+    assert run(program) == "True True\n"
+
+
 def test_a_class_among_the_arguments_counts_with_its_methods(memory, module, run):
     source = "class Scale:\n    def of(self, x):\n        return x * {}\n"
     one, two = module(source.format(2)), module(source.format(3))

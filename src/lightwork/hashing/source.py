@@ -17,7 +17,6 @@ import os
 import sys
 import threading
 import types
-import warnings
 import weakref
 from collections.abc import Callable
 from operator import is_, itemgetter
@@ -39,6 +38,7 @@ from lightwork.hashing.follow import (
 )
 from lightwork.hashing.uses import digest_here
 from lightwork.hashing.walk import Walk
+from lightwork.observe import notices
 
 
 class Fingerprint(NamedTuple):
@@ -279,10 +279,7 @@ def _tell(message: str, category: type[Warning]) -> None:
     if message in _told:
         return
     _told.add(message)
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "lightwork":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    notices.warn(message, category)
 
 
 def digest_of_code_object(code: types.CodeType) -> bytes:

@@ -63,8 +63,28 @@ def read(
     the entry is compressed: then it is read.
     """
     data = _head(path)
-    if len(data) < _SMALL and data[:1] == _PICKLE and (mmap_mode is None or b"numpy" not in data):
+    if _is_small(data, mmap_mode):
+        from lightwork.persist import read_bytes
+
+        return read_bytes(data, path)
+    return _read_large(data, path, mmap_mode, when_compressed)
+
+
+def value(path: str, mmap_mode: ReadMode | None, when_compressed: Callable[[], None]) -> Any:
+    """The result alone: the way of a hit, on which nothing is imported and no metadata read."""
+    data = _head(path)
+    if _is_small(data, mmap_mode):
         return _read_small(data, path)
+    return _read_large(data, path, mmap_mode, when_compressed)[0]
+
+
+def _is_small(data: bytes, mmap_mode: ReadMode | None) -> bool:
+    return len(data) < _SMALL and data[:1] == _PICKLE and (mmap_mode is None or b"numpy" not in data)
+
+
+def _read_large(
+    data: bytes, path: str, mmap_mode: ReadMode | None, when_compressed: Callable[[], None]
+) -> tuple[Any, dict[str, object]]:
     if not data:
         return ABSENT, {}
     if mmap_mode is not None and data[:1] != _PICKLE:
@@ -86,16 +106,16 @@ def exists(path: str) -> bool:
         return False
 
 
-def _first_read(data: bytes, path: str) -> tuple[object, dict[str, object]]:
-    """Import `persist` when the first entry is read; an import in `read` would cost each hit 0.5 µs."""
+def _first_read(data: bytes, path: str) -> object:
+    """Import `persist` when the first entry is read; an import in `value` would cost each hit 0.5 µs."""
     global _read_small
-    from lightwork.persist import read_bytes
+    from lightwork.persist import read_value
 
-    _read_small = read_bytes
-    return read_bytes(data, path)
+    _read_small = read_value
+    return read_value(data, path)
 
 
-_read_small: Callable[[bytes, str], tuple[object, dict[str, object]]] = _first_read
+_read_small: Callable[[bytes, str], object] = _first_read
 
 
 def _head(path: str) -> bytes:
@@ -114,7 +134,8 @@ def write(path: str, value: object, compress: Compress, metadata: Mapping[str, o
     """Put a result where others find it, whole or not at all."""
     from lightwork.persist import dump
 
-    dump(value, path, compress=compress, metadata=metadata)
+    # By name, so that a hit in the same script is of the script's own classes.
+    dump(value, path, compress=compress, metadata=metadata, by_name=True)
 
 
 def describe(

@@ -25,10 +25,10 @@ from lightwork.memory.entry import ABSENT, UNFIT, Absent
 from lightwork.memory.function import CachedFunc
 from lightwork.memory.key import Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
-from lightwork.memory.notices import warn
 from lightwork.memory.options import Options
 from lightwork.memory.result import MemorizedResult, NotMemorizedResult, ShelvedResult
 from lightwork.observe.messages import call_text, memory_line, say
+from lightwork.observe.notices import warn
 
 if TYPE_CHECKING:
     from lightwork.memory.flight import Flight
@@ -270,9 +270,15 @@ class MemorizedFunc(CachedFunc[P, R]):
     def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> R | Absent:
         """The remembered result, or `ABSENT`, or `UNFIT` where there is one that cannot be used."""
         started = time.perf_counter() if self.verbose > 1 else 0.0
+        mode = entry.READ_MODES[self.mmap_mode]
+        may_age = self._may_age or self.cache_validation_callback is not None
         value: R | Absent
+        metadata: dict[str, object] = {}
         try:
-            value, metadata = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)
+            if may_age:
+                value, metadata = entry.read(key.path, mode, self._tell_compressed)
+            else:
+                value = entry.value(key.path, mode, self._tell_compressed)
         except (Warning, RecursionError, MemoryError):
             raise
         except Exception as error:
@@ -280,7 +286,7 @@ class MemorizedFunc(CachedFunc[P, R]):
             return UNFIT
         if value is ABSENT:
             return ABSENT
-        if (self._may_age or self.cache_validation_callback is not None) and not self._is_valid(metadata):
+        if may_age and not self._is_valid(metadata):
             return UNFIT
         keys = self._keys
         keys.hits += 1

@@ -16,7 +16,6 @@ from lightwork.memory.entry import Compress
 from lightwork.memory.freshness import lifetime
 from lightwork.memory.function import CachedFunc, NotMemorizedFunc, is_coroutine_function
 from lightwork.memory.memorized import MemorizedFunc
-from lightwork.memory.notices import warn
 from lightwork.memory.options import (
     Options,
     Track,
@@ -29,6 +28,7 @@ from lightwork.memory.options import (
 from lightwork.memory.quota import Limits, seconds_of, victims
 from lightwork.memory.stores.local import LocalStore, remove
 from lightwork.observe.messages import say
+from lightwork.observe.notices import warn
 from lightwork.settings import Default, MmapMode, cache_folder, default, parse_size
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightwork import errors
-from lightwork.persist import layout, notices
+from lightwork.observe import notices
+from lightwork.persist import layout
 
 if TYPE_CHECKING:
     from lightwork.persist.reader import MmapMode

@@ -19,7 +19,8 @@ import pickle
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from lightwork import errors
-from lightwork.persist import codecs, foreign, layout, notices, places, sealed, versions
+from lightwork.observe import notices
+from lightwork.persist import codecs, foreign, layout, places, sealed, versions
 
 if TYPE_CHECKING:
     from lightwork.persist.mapping import Swapping

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from lightwork import errors
-from lightwork.persist import notices
+from lightwork.observe import notices
 
 _COMPATIBLE: Final = {"numpy", "pandas"}
 _NAMES: Final = {"sklearn": "scikit-learn"}  # what people call a package, where it is not its module's name

@@ -20,7 +20,8 @@ from contextlib import closing
 from typing import NoReturn
 
 from lightwork import errors
-from lightwork.persist import codecs, emission, notices, places
+from lightwork.observe import notices
+from lightwork.persist import codecs, emission, places
 from lightwork.persist.emission import BESIDE, Emission
 from lightwork.persist.pickling import PROTOCOL, pickled
 

@@ -176,7 +176,7 @@ class Worker:
             self._adopt_threads(environment)
 
     def _adopt_threads(self, environment: dict[str, str]) -> None:
-        """The zygote loads libraries with one thread; tell them, and those that tasks have loaded, this call's share."""
+        """The zygote loads libraries with one thread; tell them, and those that tasks loaded, this call's share."""
         wanted = environment.get("OPENBLAS_NUM_THREADS", "")
         if "numpy" in sys.modules and wanted != self._threads and wanted.isdigit():
             limits.limit_threads(int(wanted))
