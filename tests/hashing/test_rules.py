@@ -306,7 +306,7 @@ def test_data_under_a_mask_does_not_count():
 
 def test_padding_of_structs_does_not_count():
     dtype = np.dtype([("a", "i1"), ("b", "<i4")], align=True)
-    zeros, ones = np.zeros(4, dtype), np.frombuffer(b"\xff" * 4 * dtype.itemsize, dtype).copy()
+    zeros, ones = np.zeros(4, dtype), np.frombuffer(bytearray(b"\xff" * 4 * dtype.itemsize), dtype)
     for name in dtype.names:
         ones[name] = 0
     assert zeros.tobytes() != ones.tobytes()
