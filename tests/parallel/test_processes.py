@@ -352,3 +352,39 @@ def test_an_interrupt_leaves_no_process(tmp_path, kind):
         assert time.monotonic() - begun < 3
         assert script.stderr.read().rstrip().endswith("KeyboardInterrupt")
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_class_that_is_defined_again_is_the_new_one():
+    code = """
+from lightwork import Parallel, delayed
+CELL = '''
+class Cell:
+    VERSION = {version}
+    def __init__(self, x): self.x = x
+    def show(self): return self.x, self.VERSION
+def work(cell): return Cell(cell.show())
+'''
+for version in (1, 2, 3):
+    exec(compile(CELL.replace("{version}", str(version)), f"<cell {version}>", "exec"), globals())
+    results = Parallel(n_jobs=2)(delayed(work)(Cell(i)) for i in range(4))
+    assert all(type(result) is Cell for result in results)
+    print(results[-1].show())
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert out.stdout.splitlines() == ["((3, 1), 1)", "((3, 2), 2)", "((3, 3), 3)"]
+    assert out.stderr == ""
+
+
+def spoil(frame):
+    before = float(frame["a"].iloc[0])
+    frame.loc[:, "a"] = -1.0
+    frame["new"] = 0
+    return before
+
+
+def test_the_blocks_of_a_frame_are_laid_once_and_each_task_has_its_own():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({name: np.arange(1.0, 200_001.0) for name in "abcd"})
+    assert Parallel(n_jobs=2, batch_size=1)(delayed(spoil)(frame) for _ in range(8)) == [1.0] * 8
+    assert list(frame.columns) == list("abcd")
+    assert frame["a"].iloc[0] == 1.0

@@ -167,10 +167,11 @@ def test_a_zygote_that_cannot_start_is_told(monkeypatch, capfd):
 def test_the_zygote_leaves_no_zombie_and_shutdown_can_be_repeated():
     mine = pool.Pool()
     mine.give_back(mine.lend(2))
+    zygote = mine._zygote
     mine.shutdown()
     mine.shutdown()
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(zygote, os.WNOHANG)
 
 
 def test_a_worker_that_left_by_itself_is_replaced():

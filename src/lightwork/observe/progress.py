@@ -91,8 +91,9 @@ class Progress:
             self._drawing.draw(self._done, self._total, now)
 
     def expect(self, total: int) -> None:
-        """It is known now how many steps there will be."""
-        self._total = total
+        """It is known now how many steps there will be; a total that was said stays."""
+        if self._total is None:
+            self._total = total
 
     def close(self) -> None:
         """Draw the last state and leave the line; closing twice does nothing."""
