@@ -228,7 +228,7 @@ def test_a_worker_that_does_not_leave_by_itself_is_killed(monkeypatch):
 
 
 def test_what_there_is_can_be_looked_at():
-    assert pool.Pool().info() == (None, ())
+    assert pool.Pool().info() == (None, (), 0)
     mine = pool.Pool()
     workers = mine.lend(2)
     mine.give_back(workers[:1])

@@ -1,5 +1,6 @@
 """Segments hold one copy for many tasks and notice when that copy is no longer true; outboxes take turns."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,12 +10,19 @@ import pytest
 
 from lightwork.errors import ArrayChangedError
 from lightwork.workers import anonymous
-from lightwork.workers.segments import Outbox, Segments, read_outbox
+from lightwork.workers.segments import Kept, Outbox, Segments, read_outbox
 
 
 @pytest.fixture
-def segments():
-    made = Segments()
+def kept():
+    made = Kept(1 << 20)
+    yield made
+    made.clear()
+
+
+@pytest.fixture
+def segments(kept):
+    made = Segments(kept)
     yield made
     made.close()
 
@@ -65,15 +73,78 @@ def test_an_array_of_one_task_may_change_after_it_was_sent(segments):
 def test_without_numpy_the_exporting_object_stands_for_its_memory():
     code = """
 import sys
-from lightwork.workers.segments import Segments
+from lightwork.workers.segments import Kept, Segments
 assert "numpy" not in sys.modules
-segments = Segments()
+segments = Segments(Kept())
 data, other = bytearray(1000), bytearray(1000)
 assert segments.place(memoryview(data)) == segments.place(memoryview(data))
 assert segments.place(memoryview(data)) != segments.place(memoryview(other))
 segments.close()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _call(kept, array):
+    """One call that sends an array; returns the inode of the memory that it lay in, which tells one from another."""
+    segments = Segments(kept)
+    (segment,) = segments.take([segments.place(_view(array))])
+    inode, content = os.fstat(segment.descriptor).st_ino, os.pread(segment.descriptor, array.nbytes, 0)
+    assert content == array.tobytes()
+    segments.close()
+    return inode
+
+
+def test_the_same_array_is_not_copied_again_in_the_next_call(kept):
+    array = np.arange(1000.0)
+    first = _call(kept, array)
+    assert _call(kept, array) == first
+    assert _call(kept, array[:]) == first
+    assert kept.size == array.nbytes
+
+
+def test_an_array_that_changed_between_two_calls_is_copied_anew(kept):
+    array = np.arange(1000.0)
+    first = _call(kept, array)
+    array[3] = -1
+    assert _call(kept, array) != first
+    assert kept.size == array.nbytes
+
+
+def test_what_was_kept_goes_with_the_users_array(kept):
+    array = np.arange(1000.0)
+    _call(kept, array[10:])
+    del array
+    gc.collect()
+    assert kept.size == 0
+
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first(kept):
+    arrays = [np.full(40_000, float(i)) for i in range(6)]
+    inodes = [_call(kept, array) for array in arrays]
+    assert kept.size == 3 * arrays[0].nbytes
+    assert _call(kept, arrays[5]) == inodes[5]
+    assert _call(kept, arrays[0]) != inodes[0]
+    _call(kept, np.zeros(200_000))
+    assert kept.size <= 1 << 20
+
+
+def test_memory_whose_end_nobody_tells_is_not_kept(kept):
+    segments = Segments(kept)
+    segments.place(memoryview(bytes(2000)))
+    segments.close()
+    assert kept.size == 0
+
+
+def test_the_check_at_the_end_of_a_call_lets_go_of_nothing(segments):
+    array = np.ones(1000)
+    number = segments.place(_view(array))
+    for _ in range(2):
+        segments.give_back(segments.take([number]))
+    segments.check()
+    assert segments.count == 1
+    array[0] = 5
+    with pytest.raises(ArrayChangedError):
+        segments.check()
 
 
 @pytest.fixture

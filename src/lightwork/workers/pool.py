@@ -29,6 +29,7 @@ from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, Streams, WorkerHandle, stream_files
 from lightwork.workers.page import Page
 from lightwork.workers.payload import pack, unpack
+from lightwork.workers.segments import Kept
 
 __all__ = ["Ending", "Pool", "PoolInfo", "WorkerInfo", "lend_pool", "pool_info", "shutdown"]
 
@@ -81,10 +82,13 @@ class PoolInfo(NamedTuple):
         The process number of the one that forks workers; None while there is none.
     workers : tuple of WorkerInfo
         The workers that live now.
+    kept : int
+        Bytes of big arguments kept for the next loop, as long as your program has the arrays.
     """
 
     zygote: int | None
     workers: tuple[WorkerInfo, ...]
+    kept: int
 
 
 class Pool:
@@ -107,6 +111,7 @@ class Pool:
         self._pids: dict[int, int] = {}
         self._living: dict[int, WorkerHandle] = {}
         self._streams: Streams = ()
+        self.kept = Kept()
 
     # --- lending ---
 
@@ -183,7 +188,7 @@ class Pool:
                 for number, pid in sorted(self._pids.items())
                 if number in self._living
             )
-            return PoolInfo(self._zygote or None, workers)
+            return PoolInfo(self._zygote or None, workers, self.kept.size)
 
     # --- the zygote ---
 
@@ -285,6 +290,7 @@ class Pool:
 
     def shutdown(self) -> None:
         """End all workers, idle ones by the front door, and the zygote; the next `lend` starts anew."""
+        self.kept.clear()
         with self._lock:
             if self._control is None:
                 return
@@ -301,6 +307,7 @@ class Pool:
         """In a forked child: close what was copied of the parent's pool, without a word to its workers."""
         self._lock = threading.Lock()
         self._zygote = 0
+        self.kept.clear()
         with contextlib.suppress(OSError):
             self._forget_zygote()
 
@@ -353,7 +360,7 @@ def pool_info() -> PoolInfo:
     >>> len(info.workers), all(worker.idle for worker in info.workers)
     (2, True)
     """
-    return PoolInfo(None, ()) if _pool is None else _pool.info()
+    return PoolInfo(None, (), 0) if _pool is None else _pool.info()
 
 
 def shutdown() -> None:

@@ -24,7 +24,7 @@ from lightwork.workers.payload import (
     encode_function,
     pack,
 )
-from lightwork.workers.segments import Segment, Segments
+from lightwork.workers.segments import Kept, Segment, Segments
 
 __all__ = ["Outgoing", "Parcel", "Told"]
 
@@ -59,13 +59,15 @@ class Outgoing:
     ----------
     options : CrewOptions
         How arguments travel.
+    kept : Kept
+        Segments of earlier calls.
     defines : bool
         Whether workers need the definitions of ``__main__``; forks of this process have them.
     """
 
-    def __init__(self, options: CrewOptions, *, defines: bool = True) -> None:
+    def __init__(self, options: CrewOptions, kept: Kept, *, defines: bool = True) -> None:
         self._defines = defines
-        self._segments = Segments()
+        self._segments = Segments(kept)
         self._taken: dict[int, list[Segment]] = {}
         self._definitions = Definitions()
         self._defined: list[bytes] = []
@@ -169,9 +171,9 @@ class Outgoing:
             for index in indexes:
                 self._segments.give_back(self._taken.pop(index, ()))
 
-    def drop_idle(self) -> list[int]:
-        """Let go of the segments that no task in flight needs; see `Segments.drop_idle` for what it may raise."""
-        return self._segments.drop_idle()
+    def check(self) -> None:
+        """Raise if a buffer that tasks shared has changed meanwhile; see `Segments.check`."""
+        self._segments.check()
 
     def close(self) -> None:
         """Let go of all segments."""

@@ -81,7 +81,7 @@ class ProcessCrew:
         self._own_pool = own_pool
         self._options = options
         self._call = next(_calls)
-        self._outgoing = Outgoing(options, defines=not own_pool)
+        self._outgoing = Outgoing(options, pool.kept, defines=not own_pool)
         self._blameless = 0
         self._unsent: set[_Member] = set()
         self._watch = select.poll()
@@ -290,7 +290,7 @@ class ProcessCrew:
         """
         try:
             if self._members:
-                self._forget(self._outgoing.drop_idle())
+                self._outgoing.check()
         finally:
             self._part()
 
