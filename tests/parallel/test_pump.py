@@ -449,3 +449,27 @@ def test_messages_with_one_worker_are_bounded():
     loop = Loop(squares(2000), window=inf, seconds=1e-9, workers=3)
     loop.pump.collect()
     assert 2 <= loop.crew.deepest <= 8
+
+
+class Known:
+    """A function that knows the results for even numbers."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, x):
+        return -x
+
+    def __lightwork_lookup__(self, args, kwargs):
+        self.asked.append(args[0])
+        return Found(-args[0]) if args[0] % 2 == 0 else Missing(abs, args, kwargs, lambda value: -value)
+
+
+@given(shapes(), st.lists(st.integers(0, 9), max_size=60), st.booleans())
+def test_answers_and_tasks_keep_their_places_in_any_mixture(shape, numbers, ahead):
+    known = Known()
+    loop = Loop((delayed(known)(x) for x in numbers), ahead=ahead, **shape)
+    got = list(loop.pump.stream()) if ahead else loop.pump.collect()
+    assert got == [-x for x in numbers]
+    assert known.asked == numbers
+    assert loop.recorder.endings == [(len(numbers), True)]

@@ -15,7 +15,7 @@ unless they are remembered, failed, or lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from os import getpid
 from time import perf_counter
 from typing import NamedTuple, Protocol, cast
@@ -45,6 +45,9 @@ class Watcher(Protocol):
         """The loop is over, called once; `whole` says whether every task was finished and none failed."""
 
 
+# Answers taken in one go before workers are looked after again: some milliseconds' worth.
+_MOST_ANSWERS = 512
+
 _are_atoms = ATOMS.issuperset
 
 
@@ -53,6 +56,10 @@ class _Answer(NamedTuple):
 
     value: object
     error: Exception | None
+
+
+def _is_answer(item: object) -> bool:
+    return type(item) is _Answer
 
 
 class Pump:
@@ -98,6 +105,7 @@ class Pump:
         self._out: dict[int, list[object]] = {}
         self._finishes: dict[int, Callable[[object], object]] = {}
         self._answers = 0
+        self._held: list[object] = []
         self._collecting = False
         self._process = 0
         self._ended = False
@@ -260,38 +268,57 @@ class Pump:
         """Take one span from the input; what needs no worker is answered at once."""
         plan = self._plan
         first = plan.taken
-        items = list(islice(self._prepared, count))
+        items = [*self._held, *islice(self._prepared, count - len(self._held))]
+        self._held = []
         if len(items) < count:
             self.exhausted = True
             self._watcher.advanced(plan.finished, plan.taken + len(items), True)
             if not items:
                 return
         plan.took(len(items))
-        if self._answers:
-            self._sort(first, items)
-        else:
+        if not self._answers:
             self._needs(first, items)
+            return
+        self._sort(first, items)
+        if self._collecting and not self.exhausted:
+            self._take_answers()
+
+    def _take_answers(self) -> None:
+        """While the next tasks are answered, take them too: in a list they fill no window."""
+        items: list[object] = []
+        for item in islice(self._prepared, _MOST_ANSWERS):
+            if type(item) is not _Answer:
+                self._held = [item]
+                break
+            items.append(item)
+        if items:
+            first = self._plan.taken
+            self._plan.took(len(items))
+            self._sort(first, items)
 
     def _needs(self, first: int, parcels: list[object]) -> None:
         self._out[first] = parcels
         self._plan.needs(first, len(parcels))
 
     def _sort(self, first: int, items: list[object]) -> None:
-        """Tell answers from tasks that need a worker; those go out in runs of neighbours."""
-        run: list[object] = []
-        for index, item in enumerate(items, first):
-            if type(item) is not _Answer:
-                run.append(item)
-                continue
-            if run:
-                self._needs(index - len(run), run)
-                run = []
-            self._answers -= 1
-            self._plan.answered(1)
-            self._add(index, [item.value], None if item.error is None else {index: item.error})
-        if run:
-            self._needs(first + len(items) - len(run), run)
+        """Tell answers from tasks that need a worker; both go on in runs of neighbours."""
+        start = 0
+        for answered, group in groupby(items, _is_answer):
+            run = list(group)
+            if answered:
+                self._answer_run(first + start, cast("list[_Answer]", run))
+            else:
+                self._needs(first + start, run)
+            start += len(run)
         self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
+
+    def _answer_run(self, first: int, run: list[_Answer]) -> None:
+        self._answers -= len(run)
+        self._plan.answered(len(run))
+        failures = {
+            index: answer.error for index, answer in enumerate(run, first) if answer.error is not None
+        }
+        self._add(first, [answer.value for answer in run], failures or None)
 
     def _prepare(self, source: Iterator[object]) -> Iterator[object]:
         """Each task in the form in which it waits for its worker, made before the next is taken from the input.
