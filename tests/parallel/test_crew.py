@@ -449,3 +449,24 @@ def test_a_brief_result_does_not_wait_for_the_long_task_behind_it(crew):
     for index, seconds in enumerate((0, 0, 600)):
         send(crew, worker, index, [(time.sleep, (seconds,), {})])
     assert [event.first for event in collect(crew, 2)] == [0, 1]
+
+
+def spoil_surroundings():
+    os.environ["LIGHTWORK_TEST_VARIABLE"] = "spoilt"
+    os.environ.pop("PATH", None)
+    os.chdir("/")
+    sys.path.insert(0, "/nowhere")
+
+
+def list_path():
+    return list(sys.path)
+
+
+def test_what_a_task_changes_of_its_surroundings_is_put_back_for_the_next_call(monkeypatch):
+    monkeypatch.setenv("LIGHTWORK_TEST_VARIABLE", "mine")
+    for func in (spoil_surroundings, list_path, where):
+        crew = lend(1, CrewOptions())
+        (result,) = run(crew, func, ())
+        crew.release()
+        assert func is not list_path or "/nowhere" not in result
+    assert result == (os.getcwd(), "mine")

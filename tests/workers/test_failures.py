@@ -1,11 +1,12 @@
 """Whatever a task raises arrives: as itself where that can be, as text always."""
 
-import pickle
 import threading
 
 import pytest
 
-from lightwork.workers.failures import describe
+from lightwork.errors import LightworkError, RemoteTraceback
+from lightwork.workers.failures import describe, read
+from lightwork.workers.payload import pack, unpack
 
 
 class TwoArguments(Exception):
@@ -29,8 +30,8 @@ def _raised(error):
 
 
 def _read(error):
-    data, text = describe(_raised(error))
-    return pickle.loads(data), text
+    report = describe(_raised(error))
+    return read(unpack(pack(report))), report[1]
 
 
 def test_built_in_errors_keep_type_arguments_and_attributes():
@@ -60,13 +61,14 @@ def test_a_class_without_an_importable_name_travels_by_value():
     class Local(Exception):
         pass
 
-    data, _ = describe(_raised(Local("here")))
-    assert type(pickle.loads(data)).__name__ == "Local"
+    found, _ = _read(Local("here"))
+    assert type(found).__name__ == "Local"
 
 
 def test_what_cannot_be_pickled_leaves_its_text():
-    data, text = describe(_raised(HoldsALock()))
-    assert data is None
+    found, text = _read(HoldsALock())
+    assert type(found) is LightworkError
+    assert "HoldsALock: locked" in str(found)
     assert text.endswith("HoldsALock: locked")
 
 
@@ -74,3 +76,58 @@ def test_what_cannot_be_pickled_leaves_its_text():
 def test_exits_are_told_too(error):
     found, _ = _read(error)
     assert (type(found), found.args) == (type(error), error.args)
+
+
+def _chained(how):
+    try:
+        try:
+            {}["missing"]
+        except KeyError as first:
+            if how == "cause":
+                raise ValueError("second") from first
+            if how == "suppressed":
+                raise ValueError("second") from None
+            raise ValueError("second")  # noqa: B904 - the context is what is tested
+    except ValueError as error:
+        error.add_note("a note")
+        raise RuntimeError("third") from error
+
+
+@pytest.mark.parametrize("how", ["cause", "context", "suppressed"])
+def test_what_stands_behind_an_exception_travels_with_it(how):
+    try:
+        _chained(how)
+    except RuntimeError as error:
+        found = read(unpack(pack(describe(error))))
+    second = found.__cause__
+    assert (type(found), type(second), second.__notes__) == (RuntimeError, ValueError, ["a note"])
+    if how == "suppressed":
+        assert isinstance(second.__cause__, RemoteTraceback)
+        return
+    behind = second.__cause__ if how == "cause" else second.__context__
+    assert (type(behind), behind.args) == (KeyError, ("missing",))
+    assert isinstance(behind.__cause__, RemoteTraceback)
+    assert "in _chained" in str(behind.__cause__)
+
+
+def test_a_chain_ends_where_it_cannot_travel():
+    try:
+        try:
+            raise HoldsALock
+        except HoldsALock as error:
+            raise ValueError("outer") from error
+    except ValueError as error:
+        found = read(describe(error))
+    assert isinstance(found.__cause__, RemoteTraceback)
+    assert "HoldsALock: locked" in str(found.__cause__)
+
+
+def test_groups_keep_their_members():
+    found, _ = _read(ExceptionGroup("several", [ValueError(1), TwoArguments(2, "two")]))
+    assert [type(each) for each in found.exceptions] == [ValueError, TwoArguments]
+
+
+def test_a_ring_of_causes_ends():
+    first, second = ValueError(1), ValueError(2)
+    first.__cause__, second.__cause__ = second, first
+    assert read(describe(first)).args == (1,)

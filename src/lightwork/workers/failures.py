@@ -3,7 +3,8 @@
 An exception is a message to the caller: its type and attributes are what `except` clauses look at. So it is pickled
 as itself where that works both ways, which is tried here, in the worker: a class whose constructor takes other
 arguments than ``args`` says pickles well and then breaks its reader. Such ones are written in another form, made again
-without their constructor. Only what neither form can carry travels as its text alone.
+without their constructor. Only what neither form can carry travels as its text alone. The exceptions behind it (its
+cause, what it was raised while handling) travel with it in the same way.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from __future__ import annotations
 import pickle
 from typing import cast
 
-__all__ = ["Report", "describe"]
+from lightwork.errors import LightworkError, RemoteTraceback
 
-Report = tuple["bytes | None", str]
-"""The pickled exception, None where it has no pickle, and its traceback as text."""
+__all__ = ["Report", "describe", "read"]
+
+Report = tuple["list[tuple[bytes | None, bool]]", str]
+"""The pickled exception, then those behind it, each with whether it is the cause (or the context) of the one before;
+and the traceback of all as text. None stands for a pickle that could not be made; nothing follows it."""
+
+# Exceptions behind an exception that travel with it; the text shows all of them.
+_MOST_LINKS = 16
 
 
 def describe(error: BaseException) -> Report:
@@ -24,14 +31,57 @@ def describe(error: BaseException) -> Report:
     trace = error.__traceback__
     shown = trace.tb_next if trace is not None and trace.tb_next is not None else trace
     text = "".join(traceback.format_exception(type(error), error, shown)).rstrip()
+    links: list[tuple[bytes | None, bool]] = []
+    each: BaseException | None = error
+    is_cause = False
+    while each is not None and len(links) < _MOST_LINKS:
+        data = _pickled(each)
+        links.append((data, is_cause))
+        if data is None:
+            break
+        is_cause = each.__cause__ is not None
+        each = each.__cause__ if is_cause or each.__suppress_context__ else each.__context__
+    return links, text
+
+
+def read(report: Report) -> BaseException:
+    """The exception of a report, with those behind it; at the end of them stands the traceback as text."""
+    links, text = report
+    first: BaseException | None = None
+    last: BaseException | None = None
+    for data, is_cause in links:
+        try:
+            error = cast(BaseException, pickle.loads(data)) if data is not None else None
+        except Exception:
+            error = None  # it could be read where it was written, and cannot here
+        if first is None or last is None:
+            first = error = error or _stand_in(text)
+        elif error is None:
+            break
+        elif is_cause:
+            last.__cause__ = error
+        else:
+            last.__context__ = error
+        last = error
+    if first is None or last is None:
+        return _stand_in(text)
+    last.__cause__ = RemoteTraceback(text)
+    return first
+
+
+def _stand_in(text: str) -> LightworkError:
+    return LightworkError(f"a task raised an exception that cannot be pickled: {text.splitlines()[-1]}")
+
+
+def _pickled(error: BaseException) -> bytes | None:
     for make in (_as_itself, _without_constructor):
         try:
             data = make(error)
             if type(pickle.loads(data)) is type(error):
-                return data, text
+                return data
         except Exception:
             continue  # the next form may carry it; the text always arrives
-    return None, text
+    return None
 
 
 def _as_itself(error: BaseException) -> bytes:
@@ -57,7 +107,16 @@ class _Rebuilt:
 
     def __reduce__(self) -> tuple[object, ...]:
         error = self._error
-        return _rebuild, (type(error), error.args, error.__dict__)
+        return _rebuild, (type(error), _wrapped(error.args), error.__dict__)
+
+
+def _wrapped(value: object) -> object:
+    """The members of a group are exceptions too, each in need of the same."""
+    if isinstance(value, BaseException):
+        return _Rebuilt(value)
+    if type(value) is tuple:
+        return tuple(map(_wrapped, value))
+    return list(map(_wrapped, value)) if type(value) is list else value
 
 
 def _rebuild(kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]) -> BaseException:

@@ -92,6 +92,7 @@ class Worker:
         self._sources = Sources()
         self._outdated = False
         self._threads = "1"
+        self._environment: dict[str, str] = {}
         self._most_tasks: int | None = None
         self._tasks_run = 0
 
@@ -168,12 +169,19 @@ class Worker:
         for number, descriptor in enumerate(self._channel.take_descriptors(cast(int, call["streams"])), 1):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        environment = cast("dict[str, str] | None", call["environment"])
-        if environment is not None:
-            for name in os.environ.keys() - environment.keys():
-                del os.environ[name]
-            os.environ.update(environment)
-            self._adopt_threads(environment)
+        self._adopt_environment(cast("dict[str, str] | None", call["environment"]))
+
+    def _adopt_environment(self, told: dict[str, str] | None) -> None:
+        """Let the parent's variables hold; told nothing, put back what tasks have changed of those told last."""
+        if told is not None:
+            self._environment = told
+        elif os.environ == self._environment:
+            return
+        for name in os.environ.keys() - self._environment.keys():
+            del os.environ[name]
+        os.environ.update(self._environment)
+        if told is not None:
+            self._adopt_threads(told)
 
     def _adopt_threads(self, environment: dict[str, str]) -> None:
         """The zygote loads libraries with one thread; tell them, and those that tasks loaded, this call's share."""

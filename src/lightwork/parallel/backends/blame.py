@@ -8,13 +8,13 @@ that died) is an error of ours.
 from __future__ import annotations
 
 import os
-import pickle
 import reprlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from lightwork.errors import LightworkError, RemoteTraceback, WorkerStartError
+from lightwork.errors import WorkerStartError
+from lightwork.workers.failures import Report, read
 
 if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError, WorkerDied
@@ -69,27 +69,11 @@ def _shown(value: object, short: reprlib.Repr) -> str:
         return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
 
 
-def raised(report: tuple[bytes | None, str], index: int, task: Task[object]) -> BaseException:
-    """The exception that a task raised, from its pickle (None where it had none) and its traceback."""
-    error = _read(report)
+def raised(report: Report, index: int, task: Task[object]) -> BaseException:
+    """The exception that a task raised."""
+    error = read(report)
     error.add_note(f"raised by task {index} of the loop: {shown_call(*task)}")
     return error
-
-
-def _read(report: tuple[bytes | None, str]) -> BaseException:
-    data, text = report
-    error: BaseException
-    try:
-        error = pickle.loads(data) if data is not None else _stand_in(text)
-    except Exception:  # it could be read where it was written, and cannot here
-        error = _stand_in(text)
-    if error.__cause__ is None:
-        error.__cause__ = RemoteTraceback(text)
-    return error
-
-
-def _stand_in(text: str) -> LightworkError:
-    return LightworkError(f"a task raised an exception that cannot be pickled: {text.splitlines()[-1]}")
 
 
 def not_sent(
@@ -124,9 +108,9 @@ def _pickles(value: object) -> bool:
     return True
 
 
-def unfit(report: tuple[bytes | None, str], initializer: object) -> WorkerStartError:
+def unfit(report: Report, initializer: object) -> WorkerStartError:
     """The error for workers whose initializer raised."""
-    error = _read(report)
+    error = read(report)
     failure = WorkerStartError(
         f"the initializer {getattr(initializer, '__qualname__', initializer)!r} raised {type(error).__name__} in a"
         f" worker process: {error}"

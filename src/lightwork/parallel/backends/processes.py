@@ -23,6 +23,7 @@ from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, Up
 from lightwork.parallel.backends.outgoing import Outgoing, Parcel, Told
 from lightwork.workers import limits
+from lightwork.workers.failures import Report
 from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle, stream_files
 from lightwork.workers.launch import fork_zygote
@@ -209,7 +210,7 @@ class ProcessCrew:
 
     def _read_reply(self, member: _Member, body: bytes | bytearray, events: list[Event]) -> None:
         call, first, seconds, results, failed = cast(
-            "tuple[int, int, float, list[object], list[tuple[int, tuple[bytes | None, str]]] | None]",
+            "tuple[int, int, float, list[object], list[tuple[int, Report]] | None]",
             unpack(body),
         )
         if call != self._call:
