@@ -37,6 +37,9 @@ __all__ = ["Ending", "Pool", "PoolInfo", "WorkerInfo", "lend_pool", "pool_info",
 _PATIENCE = 30.0
 # How long idle workers may take to leave by the front door, their `atexit` functions included, before they are killed.
 _FAREWELL = 5.0
+_OUTBOXES = 2
+# What a worker takes of its parent's: socket, map of the control page, outboxes.
+_DESCRIPTORS = 2 + _OUTBOXES
 # Modules that the zygote loads before it forks if this process has them: each would take every worker long.
 _PRELOADED = ("numpy",)
 
@@ -138,8 +141,16 @@ class Pool:
                     self._bury(worker)
                 else:
                     workers.append(worker)
-            while len(workers) < count:
-                workers.append(self._fork(control, make))
+            try:
+                while len(workers) < count:
+                    workers.append(self._fork(control, make))
+            except OSError as error:
+                self._idle += workers
+                raise WorkerStartError(
+                    f"only {len(workers)} of {count} workers could be started: {error}; each takes {_DESCRIPTORS} file"
+                    " descriptors of this process (`ulimit -n` tells how many it may have), so ask for fewer workers"
+                    " or raise that limit"
+                ) from error
             return workers
 
     def give_back(self, workers: Iterable[WorkerHandle]) -> None:
@@ -212,17 +223,30 @@ class Pool:
         return self._control
 
     def _fork(self, control: Channel, make: Make) -> WorkerHandle:
-        ours, theirs = pair()
-        page = Page.create()
-        outboxes = (anonymous.create(0), anonymous.create(0))
-        number = self._next
-        self._next += 1
-        preloaded = tuple(name for name in _PRELOADED if name in sys.modules)
-        order = (number, make.spawn, preloaded)
-        control.post(Kind.FORK, pack(order), (theirs.fileno(), page, *outboxes))
-        theirs.close()
-        handle = WorkerHandle(number, control, Channel(ours), Page(page), outboxes, self._streams, make)
-        os.close(page)
+        with contextlib.ExitStack() as undo:
+            ours, theirs = pair()
+            undo.callback(ours.close)
+            descriptors: list[int] = []
+            try:
+                descriptors.append(Page.create())
+                descriptors += (anonymous.create(0) for _ in range(_OUTBOXES))
+                page = Page(descriptors[0])
+                number = self._next
+                self._next += 1
+                preloaded = tuple(name for name in _PRELOADED if name in sys.modules)
+                order = (number, make.spawn, preloaded)
+                control.post(Kind.FORK, pack(order), (theirs.fileno(), *descriptors))
+            except BaseException:
+                for descriptor in descriptors[1:]:
+                    os.close(descriptor)
+                raise
+            finally:
+                theirs.close()
+                for descriptor in descriptors[:1]:  # the map of the page holds what it needs
+                    os.close(descriptor)
+            undo.pop_all()
+        outboxes = tuple(descriptors[1:])
+        handle = WorkerHandle(number, control, Channel(ours), page, outboxes, self._streams, make)
         self._living[number] = handle
         return handle
 
