@@ -13,6 +13,7 @@ Waiting must not dead-lock, though a function may need further keys while it hol
 3. Between processes the kernel finds the cycles (``EDEADLK``), but it sees processes and one wait of each. So a thread
    that holds keys waits in the kernel only while no other thread of its process holds keys or waits there; else it
    computes. Threads that hold nothing poll meanwhile.
+4. A worker of a loop that runs while a key is held does not wait: the holder waits for it, which no lock sees.
 
 Locks of this kind belong to the process and go when *any* descriptor of the file is closed; so ``state`` is open once,
 while keys are held, and the last one closes it.
@@ -30,6 +31,7 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from lightwork.memory.stores.local import make_private
+from lightwork.workers.functions import ask_when_hiring, is_awaited
 
 try:
     import fcntl
@@ -131,6 +133,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
 
 
+ask_when_hiring(lambda: get_ident() in _table.held)
+
+
 def open_state(folder: str) -> int | None:
     """The descriptor of a cache's ``state``, shared by all who use it; to be given back by `close_state`."""
     with _table.lock:
@@ -205,7 +210,7 @@ class Flight:
                     table.held[me] = table.held.get(me, 0) + 1
                     self._descriptor = table.open(place[0])
                     return True
-                if table.leads_to(holder.thread, me):
+                if is_awaited() or table.leads_to(holder.thread, me):
                     return False
                 table.waits[me] = place
             try:
@@ -225,7 +230,7 @@ class Flight:
 
     def _lock(self, descriptor: int) -> None:
         """Hold the key's byte, after whoever holds it; where that cannot be, go without."""
-        if self._try(descriptor):
+        if self._try(descriptor) or is_awaited():
             return
         table, me = self._table, get_ident()
         self._say_waiting()

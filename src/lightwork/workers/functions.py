@@ -8,12 +8,24 @@ other.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-__all__ = ["Found", "Missing", "Remembered", "inside_worker"]
+__all__ = [
+    "Found",
+    "Missing",
+    "Remembered",
+    "ask_when_hiring",
+    "be_awaited",
+    "inside_worker",
+    "is_awaited",
+    "will_be_awaited",
+]
 
 _inside = False
+_here = threading.local()
+_holders: list[Callable[[], bool]] = []
 
 
 class Found(NamedTuple):
@@ -50,3 +62,37 @@ def enter_worker() -> None:
     """Say that this process is a worker from now on; `worker.main` calls it once."""
     global _inside
     _inside = True
+
+
+# --- who may wait ---------------------------------------------------------------------------------------
+#
+# Whoever runs a loop waits for its workers. If it holds something meanwhile that others wait for (a key that is being
+# computed), then a worker that waits for such a thing can close a ring that no lock sees, since "waits for its
+# workers" is no lock. So workers of such loops are told, and do not wait.
+
+
+def ask_when_hiring(holds: Callable[[], bool]) -> None:
+    """Register a function that says whether the calling thread holds what others may wait for."""
+    _holders.append(holds)
+
+
+def will_be_awaited() -> bool:
+    """Whether workers that this thread hires now are awaited by somebody who holds what others may wait for."""
+    return is_awaited() or any(holds() for holds in _holders)
+
+
+def be_awaited(awaited: bool, *, process: bool = False) -> None:
+    """Say so of this thread, or of all threads of this worker process."""
+    global _process_awaited
+    if process:
+        _process_awaited = awaited
+    else:
+        _here.awaited = awaited
+
+
+_process_awaited = False
+
+
+def is_awaited() -> bool:
+    """Whether this code must not wait for what others hold."""
+    return _process_awaited or getattr(_here, "awaited", False)

@@ -160,6 +160,7 @@ class Worker:
         call = cast("dict[str, object]", unpack(body))
         self._call = cast(int, call["call"])
         self._read_only = cast(bool, call["read_only"])
+        functions.be_awaited(cast(bool, call["awaited"]), process=True)
         self._functions.clear()
         sys.path[:] = cast("list[str]", call["path"])
         sys.argv[:] = cast("list[str]", call["argv"])

@@ -25,6 +25,7 @@ from lightwork.parallel.backends.outgoing import Outgoing, Parcel, Told
 from lightwork.workers import limits
 from lightwork.workers.failures import Report
 from lightwork.workers.framing import Kind
+from lightwork.workers.functions import will_be_awaited
 from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle, stream_files
 from lightwork.workers.launch import fork_zygote
 from lightwork.workers.payload import decode_result, pack, unpack
@@ -89,6 +90,7 @@ class ProcessCrew:
         self._environment = _environment(count, options)
         self._surroundings = surroundings()
         self._streams = stream_files()
+        self._awaited = will_be_awaited()
         self._members: dict[int, _Member] = {}
         self._by_descriptor: dict[int, _Member] = {}
         try:
@@ -120,6 +122,7 @@ class ProcessCrew:
         call = {
             "call": self._call,
             "read_only": self._options.mmap_mode == "r",
+            "awaited": self._awaited,
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(word) for word in sys.argv],
             "folder": os.getcwd(),

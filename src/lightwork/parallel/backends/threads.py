@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import cast
 
 from lightwork.parallel.backends.base import Crew, CrewOptions, Done, Event, Task
+from lightwork.workers.functions import be_awaited, will_be_awaited
 
 __all__ = ["inside_thread", "lend", "run_span"]
 
@@ -44,10 +45,11 @@ class _Threads:
         self._inboxes: list[_Inbox] = [SimpleQueue() for _ in range(count)]
         self._stop: list[bool] = []
         self._ended = False
+        awaited = will_be_awaited()
         self._threads = [
             threading.Thread(
                 target=_serve,
-                args=(worker, inbox, self._outbox, self._stop),
+                args=(worker, inbox, self._outbox, self._stop, awaited),
                 name=f"lightwork-{worker}",
             )
             for worker, inbox in enumerate(self._inboxes)
@@ -92,8 +94,9 @@ class _Threads:
                 inbox.put(None)
 
 
-def _serve(worker: int, inbox: _Inbox, outbox: SimpleQueue[Done], stop: list[bool]) -> None:
+def _serve(worker: int, inbox: _Inbox, outbox: SimpleQueue[Done], stop: list[bool], awaited: bool) -> None:
     _here.worker = True
+    be_awaited(awaited)
     while (span := inbox.get()) is not None:
         done = run_span(worker, *span, stop)
         del span  # arguments are the caller's, and are let go when they were used
