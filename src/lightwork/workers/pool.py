@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, cast
 
 from lightwork.errors import WorkerStartError
-from lightwork.workers import anonymous, launch
+from lightwork.workers import anonymous, launch, oom
 from lightwork.workers.channel import Channel, pair
 from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, Streams, WorkerHandle, stream_files
@@ -48,11 +49,24 @@ Start = Callable[[socket.socket, socket.socket], int]
 
 
 class Ending(NamedTuple):
-    """How a worker ended: its wait status, the most memory it had (bytes), its processor time (s)."""
+    """How a worker ended.
+
+    Attributes
+    ----------
+    status : int
+        Its wait status.
+    peak_memory : int
+        The most memory that it had, in bytes.
+    seconds : float
+        Its processor time.
+    out_of_memory : bool
+        Whether the system has killed processes for want of memory since the last time that was looked at.
+    """
 
     status: int
     peak_memory: int
     seconds: float
+    out_of_memory: bool
 
 
 class WorkerInfo(NamedTuple):
@@ -114,6 +128,7 @@ class Pool:
         self._pids: dict[int, int] = {}
         self._living: dict[int, WorkerHandle] = {}
         self._streams: Streams = ()
+        self._oom_kills = 0
         self.kept = Kept()
 
     # --- lending ---
@@ -212,6 +227,7 @@ class Pool:
             self._forget_zygote()
         ours, theirs = pair()
         self._streams = stream_files()
+        self._oom_kills = oom.kills()
         try:
             self._zygote = self._start(theirs, ours)
         except BaseException:
@@ -260,7 +276,13 @@ class Pool:
             elif kind == Kind.ENDED:
                 number, _, status, kilobytes, seconds = cast("tuple[int, int, int, int, float]", unpack(body))
                 self._pids.pop(number, None)
-                self._endings[number] = Ending(status, kilobytes * 1024, seconds)
+                self._endings[number] = Ending(status, kilobytes * 1024, seconds, self._out_of_memory(status))
+
+    def _out_of_memory(self, status: int) -> bool:
+        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+            return False
+        before, self._oom_kills = self._oom_kills, oom.kills()
+        return self._oom_kills > before
 
     def _wait_for_ending(self, number: int) -> None:
         if not self._await({number}, _PATIENCE):

@@ -46,6 +46,10 @@ class Ended(Protocol):
     def peak_memory(self) -> int:
         """The most memory that it had, in bytes."""
 
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the system has killed for want of memory meanwhile."""
+
 
 def shown_call(func: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
     """A call as it would be written, shortened; bounded work however large the arguments are."""
@@ -137,6 +141,8 @@ def died(ending: Ended | None, index: int | None, task: Task[object] | None) -> 
     code = None if ending is None else os.waitstatus_to_exitcode(ending.status)
     number = -code if code is not None and code < 0 else None
     how = _how(code)
+    if ending is not None and ending.out_of_memory:
+        how = f"signal {number} (SIGKILL) by the system's out-of-memory killer, most probably"
     doing = "while it ran no task" if task is None else f"while it ran task {index}: {shown_call(*task)}"
     memory = "" if ending is None else f"; it had used up to {ending.peak_memory / 2**20:.0f} MB of memory"
     return WorkerDied(f"a worker process ended {doing}: {how}{memory}", index, number)
