@@ -21,7 +21,10 @@ from .fakes import FakeCrew, Killed
 
 class Recorder:
     def __init__(self):
-        self.counts, self.endings, self.hires = [], [], 0
+        self.counts, self.endings, self.hires, self.there = [], [], 0, 0
+
+    def remembered(self, count):
+        self.there += count
 
     def hired(self):
         self.hires += 1
@@ -472,4 +475,5 @@ def test_answers_and_tasks_keep_their_places_in_any_mixture(shape, numbers, ahea
     got = list(loop.pump.stream()) if ahead else loop.pump.collect()
     assert got == [-x for x in numbers]
     assert known.asked == numbers
+    assert loop.recorder.there == sum(x % 2 == 0 for x in numbers)
     assert loop.recorder.endings == [(len(numbers), True)]

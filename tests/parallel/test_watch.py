@@ -86,3 +86,11 @@ def test_lines_of_two_calls_on_one_object_are_their_own():
         watching.advanced(1, 1, False)
         assert owner._lines is watching._lines
         assert isinstance(owner._lines, messages.LoopLines)
+
+
+@pytest.mark.parametrize(("there", "said"), [(0, 0), (312, 1)])
+def test_what_was_there_is_told_at_the_end(there, said, capsys):
+    watching = watch(Owner(verbose=1))
+    watching.remembered(there)
+    watching.ended(1000, True)
+    assert capsys.readouterr().err.count("312 of 1,000 were there.") == said

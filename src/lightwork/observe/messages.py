@@ -231,6 +231,10 @@ class LoopLines:
         elapsed = short_format_time(self._clock() - self._begun)
         self._say(f"Done {done:3d} out of {done:3d} | elapsed: {elapsed} finished")
 
+    def remembered(self, count: int, total: int) -> None:
+        """So many of the results were there before the loop."""
+        self._say(f"{count:,} of {total:,} were there.")
+
     def _due(self, done: int) -> bool:
         """Lines get rarer as the loop goes on: their number grows with the square root of the tasks done."""
         if done <= self._last:

@@ -41,6 +41,9 @@ class Watcher(Protocol):
     def advanced(self, completed: int, dispatched: int, exhausted: bool) -> None:
         """So many tasks are finished and taken; whether the input has more."""
 
+    def remembered(self, count: int) -> None:
+        """So many results were there before any worker was asked."""
+
     def ended(self, completed: int, whole: bool) -> None:
         """The loop is over, called once; `whole` says whether every task was finished and none failed."""
 
@@ -318,6 +321,7 @@ class Pump:
         failures = {
             index: answer.error for index, answer in enumerate(run, first) if answer.error is not None
         }
+        self._watcher.remembered(len(run) - len(failures))
         self._add(first, [answer.value for answer in run], failures or None)
 
     def _prepare(self, source: Iterator[object]) -> Iterator[object]:

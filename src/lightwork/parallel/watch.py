@@ -59,7 +59,7 @@ class Watch:
         self._owner = owner
         self._place = place
         self._source = source
-        self._told = 0
+        self._told = self._remembered = 0
         self._calls = replaced or owner.verbose > 0
         self._lines: LoopLines | None = None
         self._bar: Progress | None = None
@@ -102,6 +102,10 @@ class Watch:
             owner._lines = self._lines
             owner.print_progress()
 
+    def remembered(self, count: int) -> None:
+        """So many results were there already."""
+        self._remembered += count
+
     def ended(self, completed: int, whole: bool) -> None:
         """It is over; `whole` says whether all went well."""
         if self._owner._original_iterator is self._source:
@@ -110,6 +114,8 @@ class Watch:
         if self._bar is not None:
             self._bar.close()
         if whole and self._lines is not None:
+            if self._remembered:
+                self._lines.remembered(self._remembered, completed)
             self._lines.finished(completed)
 
     def _start(self) -> None:
