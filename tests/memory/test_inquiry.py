@@ -99,3 +99,12 @@ def test_of_equally_near_results_that_by_the_same_code_is_taken():
         difference({"x": "3"}, "new", [record, other]) == "the nearest result differs in x: 2 there, 3 here"
     )
     assert difference({"x": "1"}, "new", [other, record]).endswith("by other code")
+
+
+def test_looking_prints_nothing(memory, capsys):
+    f = memory.cache(len)
+    f("abc")
+    assert "differs" in f.why("abcd")
+    assert len(f.entries()) == 1
+    assert len(memory.entries()) == 1
+    assert capsys.readouterr() == ("", "")

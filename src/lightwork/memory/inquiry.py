@@ -54,7 +54,7 @@ def records(store: LocalStore, label: str | None = None) -> list[EntryRecord]:
         if label not in (None, os.path.basename(each.path)[:-33]):
             continue
         with suppress(DamagedFileError, FileNotFoundError):
-            metadata = inspect_file(each.path).metadata
+            metadata = inspect_file(each.path, show=False).metadata
             if "input_args" in metadata:
                 found.append(
                     {
