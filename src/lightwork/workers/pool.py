@@ -239,30 +239,25 @@ class Pool:
         return self._control
 
     def _fork(self, control: Channel, make: Make) -> WorkerHandle:
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as after, contextlib.ExitStack() as undo:
             ours, theirs = pair()
             undo.callback(ours.close)
-            descriptors: list[int] = []
-            try:
-                descriptors.append(Page.create())
-                descriptors += (anonymous.create(0) for _ in range(_OUTBOXES))
-                page = Page(descriptors[0])
-                number = self._next
-                self._next += 1
-                preloaded = tuple(name for name in _PRELOADED if name in sys.modules)
-                order = (number, make.spawn, preloaded)
-                control.post(Kind.FORK, pack(order), (theirs.fileno(), *descriptors))
-            except BaseException:
-                for descriptor in descriptors[1:]:
-                    os.close(descriptor)
-                raise
-            finally:
-                theirs.close()
-                for descriptor in descriptors[:1]:  # the map of the page holds what it needs
-                    os.close(descriptor)
+            after.callback(theirs.close)
+            shared = Page.create()
+            after.callback(os.close, shared)  # the map of the page holds what it needs
+            outboxes: list[int] = []
+            for _ in range(_OUTBOXES):
+                outboxes.append(anonymous.create(0))
+                undo.callback(os.close, outboxes[-1])
+            page = Page(shared)
+            number = self._next
+            self._next += 1
+            preloaded = tuple(name for name in _PRELOADED if name in sys.modules)
+            control.post(
+                Kind.FORK, pack((number, make.spawn, preloaded)), (theirs.fileno(), shared, *outboxes)
+            )
             undo.pop_all()
-        outboxes = tuple(descriptors[1:])
-        handle = WorkerHandle(number, control, Channel(ours), page, outboxes, self._streams, make)
+        handle = WorkerHandle(number, control, Channel(ours), page, tuple(outboxes), self._streams, make)
         self._living[number] = handle
         return handle
 
