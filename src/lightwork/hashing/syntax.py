@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from marshal import dumps
 from typing import Any, NamedTuple
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-
 # The fields that count, in our order. Nodes that are not listed (those of later Pythons) go by all their fields.
 _FIELDS: dict[str, Chain] = {
     line.split(":")[0]: tuple(line.split(":")[1].split())

@@ -137,9 +137,7 @@ class Pump:
     def _stream(self) -> Generator[object, None, None]:
         plan, pace = self._plan, self._pace
         try:
-            self._fill()
-            if self._crew is not None:
-                self._crew.flush()
+            self._fill_for_absence()
             left = perf_counter()
             yield None  # the generator has begun: from here on, closing or dropping it aborts the crew
             while True:
@@ -155,9 +153,7 @@ class Pump:
                 last = results.pop()
                 yield from results
                 plan.handed(len(results) + 1)
-                self._fill()  # workers have all that they may while the reader is away
-                if self._crew is not None:
-                    self._crew.flush()
+                self._fill_for_absence()
                 del chunk, results
                 left = perf_counter()
                 yield last
@@ -243,6 +239,12 @@ class Pump:
             worker, first, length = send
             cast(Crew, self._crew).send(worker, first, self._out[first])
             self._pace.sent(length, perf_counter() - begun)
+
+    def _fill_for_absence(self) -> None:
+        """Let workers have all that they may, now: while the reader is away nobody sends."""
+        self._fill()
+        if self._crew is not None:
+            self._crew.flush()
 
     def _hire_crew(self) -> Crew:
         crew = self._crew = self._hire()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Reducers", "reducers"]
+__all__ = ["Reducers", "address", "reducers"]
 
 Reducers = Mapping[type, Callable[[Any], Any]]
 
@@ -53,7 +53,7 @@ class _FileMaps:
         if inode is None:
             return np.asarray(array).__reduce_ex__(5)
         low, high = _bounds(array)
-        in_map = low - _address(base)
+        in_map = low - address(base)
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + in_map
         shared = array.mode in ("r+", "w+")
         inner = array.__array_interface__["data"][0] - low
@@ -63,14 +63,15 @@ class _FileMaps:
     def _inode(self, base: mmap.mmap, filename: str) -> int | None:
         known = self._inodes.get(id(base))
         if known is None:
-            known = self._inodes[id(base)] = base, _mapped_inode(_address(base), filename)
+            known = self._inodes[id(base)] = base, _mapped_inode(address(base), filename)
         return known[1]
 
 
-def _address(base: mmap.mmap) -> int:
+def address(buffer: mmap.mmap | memoryview) -> int:
+    """Where a buffer lies; needs NumPy."""
     import numpy as np
 
-    return cast(int, np.frombuffer(base, "u1").__array_interface__["data"][0])
+    return cast(int, np.frombuffer(buffer, "u1").__array_interface__["data"][0])
 
 
 def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -84,7 +85,7 @@ def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     return low, high
 
 
-def _mapped_inode(address: int, filename: str) -> int | None:
+def _mapped_inode(place: int, filename: str) -> int | None:
     """The inode that the map at this address lies on, if the file of this name is still that one."""
     try:
         inode = os.stat(filename).st_ino
@@ -92,7 +93,7 @@ def _mapped_inode(address: int, filename: str) -> int | None:
             for line in maps:
                 extent, _, _, _, mapped, *_ = line.split(maxsplit=5)
                 first, last = (int(bound, 16) for bound in extent.split("-"))
-                if first <= address < last:
+                if first <= place < last:
                     return inode if int(mapped) == inode else None
     except OSError:
         return None  # no such file any more, or a system without /proc: by value

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from lightwork.errors import OptionError, OptionTypeError
+from lightwork.workers.control_groups import lines, memberships
 
 __all__ = [
     "THREAD_VARIABLES",
@@ -132,7 +133,7 @@ def _affinity() -> set[int]:
 def _physical(cores: set[int]) -> int:
     siblings = set()
     for core in cores:
-        told = _lines(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+        told = lines(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
         # Where the system does not tell, every core counts by itself.
         siblings.add(told[0] if told else str(core))
     return len(siblings)
@@ -148,24 +149,13 @@ def _cgroup_quota(root: str, membership: str) -> int | None:
 
 
 def _cgroup_limits(root: str, membership: str) -> Iterator[tuple[int, int]]:
-    for line in _lines(membership):
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        folder = f"{root}/cpu" if controllers else root
+    for unified, group in memberships(membership, "cpu"):
+        folder = root if unified else f"{root}/cpu"
         for name in ("", *filter(None, group.split("/"))):
             folder = f"{folder}/{name}" if name else folder
-            if controllers:
-                words = _lines(f"{folder}/cpu.cfs_quota_us") + _lines(f"{folder}/cpu.cfs_period_us")
+            if unified:
+                words = " ".join(lines(f"{folder}/cpu.max")).split()
             else:
-                words = " ".join(_lines(f"{folder}/cpu.max")).split()
+                words = lines(f"{folder}/cpu.cfs_quota_us") + lines(f"{folder}/cpu.cfs_period_us")
             if len(words) == 2 and words[0] != "max":
                 yield int(words[0]), int(words[1])
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path) as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

@@ -7,6 +7,8 @@ Where nothing is counted (other systems, older kernels) nothing is said.
 
 from __future__ import annotations
 
+from lightwork.workers.control_groups import lines, memberships
+
 __all__ = ["kills"]
 
 _GROUPS = "/sys/fs/cgroup"
@@ -17,26 +19,15 @@ _MACHINE = "/proc/vmstat"
 def kills(groups: str = _GROUPS, membership: str = _MEMBERSHIP, machine: str = _MACHINE) -> int:
     """How many processes were killed for want of memory so far, of this control group or of the machine."""
     found = _count(machine)
-    for line in _lines(membership):
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            found = max(found, _count(f"{groups}{group}/memory.events"))
-        elif "memory" in controllers.split(","):
-            found = max(found, _count(f"{groups}/memory{group}/memory.oom_control"))
+    for unified, group in memberships(membership, "memory"):
+        file = f"{group}/memory.events" if unified else f"/memory{group}/memory.oom_control"
+        found = max(found, _count(f"{groups}{file}"))
     return found
 
 
 def _count(path: str) -> int:
-    for line in _lines(path):
+    for line in lines(path):
         name, _, number = line.partition(" ")
         if name == "oom_kill":
             return int(number)
     return 0
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path) as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

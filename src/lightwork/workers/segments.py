@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from lightwork.errors import ArrayChangedError
-from lightwork.workers import anonymous
+from lightwork.workers import anonymous, filemaps
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -62,6 +62,11 @@ class Segment:
             with anonymous.private_map(self.descriptor, self.size, writable=False) as content:
                 self._digest = xxhash.xxh3_128_digest(content)
         return self._digest == xxhash.xxh3_128_digest(source)
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether several tasks used it and its source no longer holds what they were sent."""
+        return self.uses > 1 and not self.holds(self.source)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -119,7 +124,7 @@ class Segments:
         idle = [segment for segment in self._by_number.values() if not segment.in_flight]
         changed = 0
         for segment in idle:
-            changed += segment.uses > 1 and not segment.holds(segment.source)
+            changed += segment.spoilt
             self._forget(segment).close()
         if changed:
             raise _changed()
@@ -132,9 +137,8 @@ class Segments:
 
     def check(self) -> None:
         """Raise as `drop_idle` does, without letting go of anything."""
-        for segment in self._by_number.values():
-            if segment.uses > 1 and not segment.holds(segment.source):
-                raise _changed()
+        if any(segment.spoilt for segment in self._by_number.values()):
+            raise _changed()
 
     def close(self) -> None:
         """The call is over: what the user still has is kept for the next, as far as there is room."""
@@ -247,11 +251,9 @@ def _address(buffer: memoryview) -> int:
     `ctypes` cannot tell it for read-only buffers, NumPy can; without NumPy the object that exports the buffer
     stands for its memory (the segment keeps it alive, so its identity is not given to another).
     """
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
+    if "numpy" not in sys.modules:
         return id(buffer.obj)
-    address: int = numpy.frombuffer(buffer, dtype="uint8").__array_interface__["data"][0]
-    return address
+    return filemaps.address(buffer)
 
 
 class Outbox:

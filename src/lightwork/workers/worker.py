@@ -117,13 +117,8 @@ class Worker:
                 return
             obey[Kind(kind)](body)
             if self._outdated:
-                self._finish_sending()
+                self._send_down_to(0)
                 return
-
-    def _finish_sending(self) -> None:
-        while not self._channel.flush() and not self._channel.ended:
-            self._watch.modify(self._channel.fileno(), select.POLLOUT)
-            self._watch.poll()
 
     def _receive(self, seconds: float) -> bool:
         """Wait for a frame, sending meanwhile what is queued; False when none will come."""
@@ -147,7 +142,11 @@ class Worker:
     def _send_now(self, kind: int, body: bytes) -> None:
         """Send what a task printed; the one thing that may wait for the parent to read, as a pipe would."""
         self._channel.queue(kind, body)
-        while not self._channel.flush() and self._channel.backlog > _MOST_OUTPUT:
+        self._send_down_to(_MOST_OUTPUT)
+
+    def _send_down_to(self, backlog: int) -> None:
+        """Send until no more than so many bytes wait here; an end that has closed takes them all."""
+        while not self._channel.flush() and self._channel.backlog > backlog:
             self._watch.modify(self._channel.fileno(), select.POLLOUT)
             self._watch.poll()
 
