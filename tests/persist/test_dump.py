@@ -202,6 +202,54 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(
     assert names(tmp_path) == ["f"]
 
 
+def test_an_interrupt_just_after_the_rename_is_still_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_replace = os.replace
+
+    def replace(old: str, new: str) -> None:
+        really_replace(old, new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        dump("new", tmp_path / "f")
+    monkeypatch.undo()
+    assert load(tmp_path / "f") == "new"
+    assert names(tmp_path) == ["f"]
+
+
+class Resizing:
+    """Makes a bytearray longer or shorter when it is pickled, as another thread could at any time."""
+
+    def __init__(self, target: bytearray, by: int) -> None:
+        self.target = target
+        self.by = by
+
+    def __reduce__(self) -> tuple:
+        if self.by > 0:
+            self.target.extend(bytes(self.by))
+        else:
+            del self.target[self.by :]
+        return int, ()
+
+
+@pytest.mark.parametrize("by", [1, 5000, -1, -90_000])
+@pytest.mark.parametrize("compress", [0, 1])
+def test_a_bytearray_cannot_change_its_size_while_it_is_written(
+    by: int, compress: int, tmp_path: Path
+) -> None:
+    dump("old", tmp_path / "f")
+    data = bytearray(b"z" * 100_000)
+    with pytest.raises(errors.PicklingFailedError, match="cannot be re-sized"):
+        dump([data, Resizing(data, by)], tmp_path / "f", compress=compress)
+    assert load(tmp_path / "f") == "old"
+    assert names(tmp_path) == ["f"]
+    data.extend(b"z")  # nothing holds it any more
+    dump(data, tmp_path / "f")
+    assert load(tmp_path / "f") == data
+
+
 def test_refused_targets(tmp_path: Path) -> None:
     with pytest.raises(errors.TargetMissingError, match="no folder") as caught:
         dump(1, tmp_path / "absent" / "f")

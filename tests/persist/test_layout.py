@@ -171,6 +171,15 @@ def test_foreign_byte_order_is_the_other_one() -> None:
     assert {"little": layout.BIG, "big": layout.LITTLE}[sys.byteorder] == layout.FOREIGN
 
 
+@pytest.mark.parametrize("size", [10, layout.HANDED_OVER - 1, layout.HANDED_OVER + 1])
+def test_a_payload_of_another_size_than_was_announced_is_refused(size: int) -> None:
+    plan = layout.Layout()
+    announced = b"\x80\x05\x96" + layout.HANDED_OVER.to_bytes(8, "little")
+    assert list(plan.feed(announced)) == []
+    with pytest.raises(ValueError, match="changed its size"):
+        list(plan.feed(bytearray(size)))
+
+
 def test_what_is_no_pickle_of_protocol_5_is_refused() -> None:
     with pytest.raises(ValueError, match="protocol 5"):
         assemble([pickle.dumps(1, 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import dump, load
+from lightwork.persist import dump, load, verify_file
 
 N = 20_000
 
@@ -105,3 +106,52 @@ def test_shared_and_fortran_arrays_map(tmp_path: Path) -> None:
     assert first is second
     assert first.flags.f_contiguous
     assert np.array_equal(first, array)
+
+
+@pytest.mark.parametrize("mode", ["r+", "w+"])
+def test_a_file_replaced_while_it_is_opened_is_mapped_as_the_one_it_is_now(
+    mode: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open, replaced = os.open, []
+
+    def replace_first(name: object, flags: int, *args: object, **options: object) -> int:
+        if name == str(path) and flags & os.O_RDWR and not replaced:
+            replaced.append(name)
+            dump([np.zeros(3 * N, "i2"), np.ones(N)], path)
+        return really_open(name, flags, *args, **options)
+
+    monkeypatch.setattr(os, "open", replace_first)
+    zeros, ones = load(path, mmap_mode=mode)
+    monkeypatch.undo()
+    assert replaced
+    assert (zeros.shape, zeros.dtype, ones.shape) == ((3 * N,), "i2", (N,))
+    ones[0] = 5
+    ones.flush()
+    assert [array.sum() for array in load(path)] == [0, N + 4]
+    assert verify_file(path).modified == ("buffer 0", "buffer 1")
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w+", "c"])
+@pytest.mark.parametrize("payload", [b"x" * 100_000, bytearray(b"y" * 100_000)], ids=["bytes", "bytearray"])
+def test_what_is_read_even_though_arrays_are_mapped_is_checked(
+    mode: str, payload: bytes | bytearray, tmp_path: Path
+) -> None:
+    dump([payload, np.arange(N)], tmp_path / "f")
+    assert load(tmp_path / "f", mmap_mode=mode)[0] == payload
+    data = bytearray((tmp_path / "f").read_bytes())
+    data[data.index(payload[:1000]) + 500] ^= 1
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(errors.DamagedFileError, match=r"/f: .*buffer 0, at byte \d+"):
+        load(tmp_path / "f", mmap_mode=mode)
+
+
+def test_the_marks_reach_the_disk_before_any_change_can(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    with pytest.warns(errors.MappingWarning, match="small arrays"):
+        load(path, mmap_mode="r+")
+    assert synced == [path.stat().st_ino]
+    with pytest.warns(errors.MappingWarning, match="small arrays"):
+        load(path, mmap_mode="r+")  # marked already
+    load(path, mmap_mode="r")
+    assert len(synced) == 1

@@ -139,6 +139,10 @@ class Layout:
         if introduction is not None:
             yield from self._payload(piece, size, *introduction)
             return
+        if type(piece) is not bytes:
+            raise ValueError(
+                "a buffer changed its size while it was pickled; write it when nobody else uses it"
+            )
         if len(self._held) >= self._framed:  # at an opcode, outside of any frame
             yield from self._flush()
         self._held = self._held + bytes(piece) if self._held else bytes(piece)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightwork import errors
 from lightwork.observe import notices
-from lightwork.persist import layout
+from lightwork.persist import layout, sealed
 
 if TYPE_CHECKING:
     from lightwork.persist.reader import MmapMode
@@ -69,30 +69,27 @@ class Swapping:
 
 
 class Mapping(Swapping):
-    """Arrays are `numpy.memmap`: large ones of the file itself, small ones of private copies."""
+    """Arrays are `numpy.memmap`: large ones of the file itself, small ones of private copies.
+
+    What cannot be mapped (``bytes``) is read and checked; the rest is not touched.
+    """
 
     def __init__(self, path: str, fd: int, found: layout.Footer, mode: MmapMode) -> None:
         self._path = os.path.abspath(path)
         self._mode = "r+" if mode == "w+" else mode
         self._unreached: list[str] = []
         self._offsets: dict[int, int] = {}
+        self._map = _mapped(fd, found.total, _ACCESS[mode])
+        source = sealed.FileBytes(fd, found.total)
+        super().__init__([self._buffer(source, found, number) for number in range(len(found.entries))])
         if self._mode == "r+":
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self._map = _mapped(fd, found.total, _ACCESS[mode])
-            if self._mode == "r+":
-                _mark_modified(fd, found)
-        finally:
-            if self._mode == "r+":
-                os.close(fd)
-        super().__init__([self._buffer(entry) for entry in found.entries])
+            _mark_modified(fd, found)
 
-    def _buffer(self, entry: layout.Entry) -> Any:
+    def _buffer(self, source: sealed.Bytes, found: layout.Footer, number: int) -> Any:
+        entry = found.entries[number]
+        if entry.kind in (layout.BYTES, layout.BYTEARRAY):  # cannot be mapped: read, and so checked
+            return sealed.checked_buffer(source, found, number)
         view = memoryview(self._map)[entry.offset : entry.offset + entry.length]
-        if entry.kind == layout.BYTES:
-            return bytes(view)
-        if entry.kind == layout.BYTEARRAY:
-            return bytearray(view)
         self._offsets[id(view)] = entry.offset
         return view
 
@@ -138,6 +135,10 @@ def _mapped(fd: int, size: int, access: int) -> mmap.mmap:
 
 def _mark_modified(fd: int, found: layout.Footer) -> None:
     """Before a part can be written to, its digest no longer counts: no check will cry damage falsely."""
+    marked = False
     for number, entry in enumerate(found.entries):
         if entry.kind == layout.WRITABLE and found.states[number] != layout.MODIFIED:
             os.pwrite(fd, layout.MODIFIED, layout.record_offset(found.start, number))
+            marked = True
+    if marked:
+        os.fsync(fd)  # before any change: a power cut may keep pages of the map and lose what was written first

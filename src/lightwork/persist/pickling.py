@@ -28,19 +28,42 @@ class Pickled(NamedTuple):
     pieces: list[Piece]
     reducers: Reducers
     by_value: bool  # cloudpickle wrote code into it
+    held: list[memoryview]
+
+    def release(self) -> None:
+        """Let others resize again what is in the pieces: they have been written, or will not be."""
+        for view in self.held:
+            view.release()
 
 
 class _Recorder:
-    """The file of a pickler: keeps what is written."""
+    """The file of a pickler: keeps what is written.
 
-    __slots__ = ("pieces",)
+    While a bytearray waits to be written, a view holds it at the size that the pickle states: whoever would resize
+    it (another thread, or a ``__reduce__`` that comes later) gets a BufferError, as from ``file.write``.
+    """
+
+    __slots__ = ("held", "pieces")
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
+        self.held: list[memoryview] = []
 
     def write(self, piece: Any) -> None:
+        kind = type(piece)
+        if kind is bytearray:
+            self.held.append(memoryview(piece))
         # The pure-Python pickler writes views of a buffer that it reuses.
-        self.pieces.append(bytes(piece) if type(piece) is memoryview else piece)
+        self.pieces.append(bytes(piece) if kind is memoryview else piece)
+
+    def fill(self, pickler: pickle.Pickler, value: object) -> None:
+        """Pickle `value`; nothing is held where that fails."""
+        try:
+            pickler.dump(value)
+        except BaseException:
+            for view in self.held:
+                view.release()
+            raise
 
 
 def _plain(
@@ -51,8 +74,8 @@ def _plain(
     reducers = Reducers(handed_over=hands_over(), shuffle=shuffle, stretches=stretches)
     if protocol >= PROTOCOL:
         pickler.dispatch_table = reducers
-    pickler.dump(value)
-    return Pickled(recorder.pieces, reducers, by_value=False)
+    recorder.fill(pickler, value)
+    return Pickled(recorder.pieces, reducers, by_value=False, held=recorder.held)
 
 
 def _by_value(
@@ -68,8 +91,8 @@ def _by_value(
     if protocol >= PROTOCOL:
         # cloudpickle's class attribute of this name hides the C pickler's own field from assignment.
         _FIELD.__set__(pickler, reducers)
-    pickler.dump(value)
-    return Pickled(recorder.pieces, reducers, by_value=True)
+    recorder.fill(pickler, value)
+    return Pickled(recorder.pieces, reducers, by_value=True, held=recorder.held)
 
 
 def pickled(

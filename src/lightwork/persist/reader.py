@@ -33,6 +33,7 @@ _LOOK: Final = 1024  # enough to say what a file looks like
 _BLOCK: Final = 1 << 20  # read from an open file at a time
 _TRUSTED: Final = 64 << 20  # bytes that a head may claim without its file being asked whether it has them
 _MODES: Final = (None, "r", "r+", "w+", "c")
+_WRITING: Final = ("r+", "w+")
 
 
 def load(
@@ -150,6 +151,17 @@ def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, nati
         with open(fd, "rb", closefd=False) as file:
             file.seek(0)
             return _sniffed(file, start, path, mode, native=native)
+    if mode in _WRITING:
+        with sealed.opened(path, os.O_RDWR) as writable:
+            if not os.path.sameopenfile(
+                fd, writable
+            ):  # replaced in between: where things lie may have changed
+                return load_path(path, mode, native=native)
+            return _load_ours(writable, start, size, path, mode, native=native)
+    return _load_ours(fd, start, size, path, mode, native=native)
+
+
+def _load_ours(fd: int, start: bytes, size: int, path: str, mode: MmapMode | None, *, native: bool) -> Loaded:
     with sealed.blaming(path):
         source = sealed.FileBytes(fd, sealed.length(start, size))
         found = sealed.footer(source, start)
@@ -158,7 +170,8 @@ def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, nati
         from lightwork.persist.mapping import Mapping
 
         stream = sealed.stream(source, found)
-    return _unpickled(stream, found, path, mapping=Mapping(path, fd, found, mode))
+        mapping = Mapping(path, fd, found, mode)
+    return _unpickled(stream, found, path, mapping=mapping)
 
 
 def _is_ours(fd: int, start: bytes, size: int) -> bool:

@@ -205,10 +205,16 @@ def stream(source: Bytes, found: layout.Footer) -> memoryview:
 
 def buffers(source: Bytes, found: layout.Footer) -> Iterator[Any]:
     """All buffers one after the other, each read and checked, as what the pickle needs."""
-    for number, entry in enumerate(found.entries):
-        buffer, digest = source.buffer(entry.offset, entry.length)
-        check_buffer(found, number, digest)
-        yield _CONVERTERS[entry.kind](buffer)
+    for number in range(len(found.entries)):
+        yield checked_buffer(source, found, number)
+
+
+def checked_buffer(source: Bytes, found: layout.Footer, number: int) -> Any:
+    """One buffer, read and checked."""
+    entry = found.entries[number]
+    buffer, digest = source.buffer(entry.offset, entry.length)
+    check_buffer(found, number, digest)
+    return _CONVERTERS[entry.kind](buffer)
 
 
 def check_buffer(found: layout.Footer, number: int, digest: bytes) -> None:

@@ -82,14 +82,17 @@ def dump(
     chosen = _protocol(protocol)
     user = _metadata(metadata)
     made = pickled(value, chosen, shuffle=compression is not None, dedupe=dedupe, by_name=by_name)
-    out = emission.plain_pickle(made) if chosen < PROTOCOL else emission.sealed_pickle(made, user)
-    if compression is not None:
-        out = emission.compressed(out, compression, cache_size)
-    if isinstance(target, str):
-        _write_path(target, out, fsync=fsync)
-        return [target]
-    _write_file(target, out, fsync=fsync)
-    return None
+    try:
+        out = emission.plain_pickle(made) if chosen < PROTOCOL else emission.sealed_pickle(made, user)
+        if compression is not None:
+            out = emission.compressed(out, compression, cache_size)
+        if isinstance(target, str):
+            _write_path(target, out, fsync=fsync)
+            return [target]
+        _write_file(target, out, fsync=fsync)
+        return None
+    finally:
+        made.release()
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -204,7 +207,8 @@ def _replace(path: str, mode: int | None, out: Emission, fsync: bool) -> None:
             os.close(fd)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # an interrupt after it got its name
+            os.unlink(temporary)
         raise
     if fsync:
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
