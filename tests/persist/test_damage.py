@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import codecs, dump, layout, load, read_bytes, sealed
+from lightwork.persist import codecs, dump, layout, load, read_bytes, sealed, verify_file
 
 
 class Bomb:
@@ -104,6 +104,57 @@ def test_flipped_bits_among_buffers(tmp_path: Path, trace: Path) -> None:
         with pytest.raises(errors.DamagedFileError):
             load(tmp_path / "f")
     assert not trace.exists()
+
+
+def edges(whole: bytes) -> list[int]:
+    """Places near the borders of the parts of a file with buffers, and some in between."""
+    near = [p for p in range(len(whole)) if p % 65_536 in range(0, 400, 7) or p > len(whole) - 900]
+    return sorted({*near, *range(0, len(whole), 4001)})
+
+
+@pytest.mark.parametrize("way", ["path", "mapped", "file", "bytes"])
+@pytest.mark.parametrize("compress", [0, 3])
+def test_cut_off_among_buffers(compress: int, way: str, tmp_path: Path, trace: Path) -> None:
+    value = contents(trace, "buffers") if compress == 0 else [Bomb(trace), os.urandom(3 << 20)]  # two frames
+    dump(value, tmp_path / "f", compress=compress, metadata={"k": "v"})
+    whole = (tmp_path / "f").read_bytes()
+    places = (
+        edges(whole)
+        if compress == 0
+        else [*range(0, len(whole), 100_003), *range(len(whole) - 32, len(whole))]
+    )
+    without_table = len(whole) - 33  # see above; 8 bytes more for the second frame
+    for size in set(places) - ({without_table} if compress else set()):
+        (tmp_path / "f").write_bytes(whole[:size])
+        with pytest.raises(errors.DamagedFileError, match=r"cut|empty|ends"):
+            open_by(way, tmp_path / "f")
+    assert not trace.exists()
+
+
+def test_flipped_bits_in_a_mapped_file(tmp_path: Path) -> None:
+    """Refused where what is read was hit; where an array was hit, only that is changed, and a check finds it."""
+    value = [b"x" * layout.HANDED_OVER, bytearray(layout.HANDED_OVER), np.arange(9000.0), "end"]
+    dump(value, tmp_path / "f", metadata={"k": "v"})
+    whole = (tmp_path / "f").read_bytes()
+    first = whole.index(value[2].tobytes())
+    refused = passed = 0
+    for position in edges(whole):
+        data = bytearray(whole)
+        data[position] ^= 1 << position % 8
+        (tmp_path / "f").write_bytes(data)
+        if first <= position < first + value[2].nbytes:
+            loaded = load(tmp_path / "f", mmap_mode="r")
+            assert (loaded[0], loaded[1], loaded[3]) == (value[0], value[1], value[3])
+            assert (loaded[2].view("i8") != value[2].view("i8")).sum() == 1
+            passed += 1
+        else:
+            with pytest.raises(errors.DamagedFileError):
+                load(tmp_path / "f", mmap_mode="r")
+            refused += 1
+        with pytest.raises(errors.DamagedFileError):
+            verify_file(tmp_path / "f")
+    assert refused > 300
+    assert passed > 10
 
 
 @pytest.mark.parametrize("compress", [3, "zlib", "gzip"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -155,3 +157,29 @@ def test_the_marks_reach_the_disk_before_any_change_can(path: Path, monkeypatch:
         load(path, mmap_mode="r+")  # marked already
     load(path, mmap_mode="r")
     assert len(synced) == 1
+
+
+def resident(path: Path) -> int:
+    """How many kB of the maps of a file this process has touched."""
+    maps = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+    found = [re.search(r"^Rss: +(\d+) kB", text, re.MULTILINE) for text in maps if str(path) in text]
+    assert found, "it is not mapped"
+    return sum(int(match[1]) for match in found if match)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mode", ["r", "r+", "w+", "c"])
+def test_a_mapped_load_touches_no_page_of_an_array(mode: str, tmp_path: Path) -> None:
+    value = {
+        "plain": np.arange(1_000_000.0),
+        "square": np.ones((1000, 1000), order="F"),
+        "masked": np.ma.masked_array(np.arange(1_000_000), np.zeros(1_000_000, bool)),
+        "dates": np.zeros(500_000, "M8[s]"),
+        "bytes": b"x" * 5_000_000,
+    }
+    dump(value, tmp_path / "f")
+    loaded = load(tmp_path / "f", mmap_mode=mode)
+    assert loaded["bytes"] == value["bytes"]
+    assert resident(tmp_path / "f") == 0
+    assert loaded["plain"][999_999] == 999_999
+    assert 0 < resident(tmp_path / "f") < 4096  # the kernel maps some pages around
