@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import arrays, dump, load, load_path, read_bytes, writer
+from lightwork.persist import arrays, dump, load, load_path, pickling, read_bytes, writer
 
 
 def names(folder: Path) -> list[str]:
@@ -143,6 +143,16 @@ def test_what_a_script_defines_loads_in_another_program(tmp_path: Path) -> None:
     mine, cls = load(tmp_path / "f")
     assert mine.double() == 10
     assert type(mine) is cls
+
+
+@pytest.mark.parametrize("shift", [-12, -11, -10, -6, -1, 0, 1])
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_a_mention_of_the_script_is_found_across_the_pieces_of_the_search(shift: int, cuts: int) -> None:
+    mention = b"\x8c\x08__main__\x94"
+    before = cuts * pickling._SCANNED + shift
+    assert pickling._mentions_main([b"." * before + mention], 5)
+    assert pickling._mentions_main([b"." * 5, b"." * before + mention + b"." * 70_000], 5)
+    assert not pickling._mentions_main([b"." * before + mention[:-1], mention[-1:]], 5)
 
 
 class Full:
