@@ -140,10 +140,15 @@ def _pickled(
 def _mentions_main(pieces: list[Piece], protocol: int) -> bool:
     # As the name of a module is written; a longer needle is found faster.
     needle = b"\x8c\x08__main__\x94" if protocol >= 4 else b"c__main__\n"
-    return any(type(piece) is bytes and _holds(piece, needle) for piece in pieces)
+    for piece in pieces:  # noqa: SIM110 - a generator adds 0.12 us to each small object
+        if type(piece) is bytes and _holds(piece, needle):
+            return True
+    return False
 
 
 def _holds(piece: bytes, needle: bytes) -> bool:
+    if len(piece) <= _SCANNED:
+        return needle in piece
     beyond = len(needle) - 1  # a needle may lie across a cut
     return any(
         piece.find(needle, start, start + _SCANNED + beyond) >= 0 for start in range(0, len(piece), _SCANNED)

@@ -92,7 +92,8 @@ def dump(
         _write_file(target, out, fsync=fsync)
         return None
     finally:
-        made.release()
+        if made.held:
+            made.release()
 
 
 # --- options --------------------------------------------------------------------------------------
