@@ -9,13 +9,16 @@ import email.message
 import inspect
 import linecache
 import logging
+import marshal
+import pickle
+import sys
 import tarfile
 import types
 import typing
 
 import pytest
 
-from lightwork.hashing import definitions
+from lightwork.hashing import definitions, syntax
 from lightwork.hashing.definitions import definition_of, digest_code, same_code
 
 MODULES = [argparse, difflib, email.message, inspect, logging, tarfile, typing]
@@ -166,3 +169,37 @@ def test_imports_in_a_body():
         "def f():\n    import os.path\n    from json import dumps\n    return lambda: __import__('x')", space
     )
     assert definition_of(space["f"].__code__, space).imported == ("json", "os.path")
+
+
+def test_code_that_came_by_value_is_what_it_was_said_to_be(tmp_path, monkeypatch):
+    """Without its module neither its source nor what its decorators are is known; a module's own code is looked at."""
+    path = tmp_path / "cells.py"
+    path.write_text(
+        "import lightwork\nmemory = lightwork.Memory(None)\n@memory.cache\ndef f(x):\n    return x\n"
+    )
+    module = types.ModuleType("cells")
+    monkeypatch.setitem(sys.modules, "cells", module)
+    exec(compile(path.read_text(), str(path), "exec"), vars(module))
+    code = module.f.func.__code__
+    known = definitions.definition_of(code, vars(module))
+    sent = pickle.loads(pickle.dumps(definitions.to_send([code])))
+    monkeypatch.setattr(definitions, "_received", {})
+
+    def look(space):
+        return definitions.definition_of(marshal.loads(marshal.dumps(code)), space).digest
+
+    assert look({"__name__": "cells"}) != known.digest
+    definitions.receive(sent)
+    assert look({"__name__": "cells"}) == known.digest
+    other = sent[0][2]._replace(digest=bytes(16))
+    definitions.receive([(*sent[0][:2], other)])
+    assert look({"__name__": "cells"}) == bytes(16)
+    assert look(vars(module)) == known.digest
+
+
+def test_definitions_of_other_processes_are_kept_in_bounds(monkeypatch):
+    monkeypatch.setattr(definitions, "_received", {})
+    known = definitions.Definition(bytes(16), syntax.Names((), (), ()), bytes(16), (), None)
+    definitions.receive(("file", line, known) for line in range(definitions._RECEIVED + 10))
+    assert len(definitions._received) == definitions._RECEIVED
+    assert (bytes(16), "file", 9) not in definitions._received

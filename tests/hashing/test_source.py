@@ -857,3 +857,18 @@ def test_classes_of_libraries_are_none_of_the_users():
         np.arange(3),
     ):
         assert survey(value) == (digest(value), ())
+
+
+def test_defaults_that_a_helper_gains_are_noticed(module):
+    features = module(
+        "def g(x, y):\n    return x\ndef h(*, z):\n    return z\ndef f(x):\n    return g(x), h(z=1)\n"
+    )
+    before = fingerprint(features.f)
+    assert fingerprint(features.f) is before
+    features.g.__defaults__ = (3,)
+    gained = fingerprint(features.f)
+    assert gained.digest != before.digest
+    features.h.__kwdefaults__ = {"z": 2}
+    assert fingerprint(features.f).digest not in (before.digest, gained.digest)
+    features.g.__defaults__ = features.h.__kwdefaults__ = None
+    assert fingerprint(features.f).digest == before.digest

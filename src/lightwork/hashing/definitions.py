@@ -7,6 +7,9 @@ bytes differ between versions), and whoever asks is told why.
 
 Where there is no source at all (``exec``, a prompt that keeps none), the code object counts as well; so too under
 pytest, which rewrites ``assert`` on import: there nothing is wrong, and nothing is said.
+
+A function that travels by value arrives without its module: neither the source of a notebook's cell nor what its
+decorators are can be found there. So definitions travel with remembered functions (`to_send`, `receive`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import opcode
 import sys
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from marshal import dumps
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -63,7 +66,12 @@ class File(NamedTuple):
     codes: dict[tuple[int, int], tuple[types.CodeType, ...]]
 
 
+Sent = tuple[str, int, Definition]
+"""A definition, and the file and line of its code."""
+
 _known: dict[int, tuple[weakref.ref[types.CodeType], Definition]] = {}
+_received: dict[tuple[bytes, str, int], Definition] = {}
+_RECEIVED = 4096  # definitions that are kept of those other processes sent; some 300 bytes each
 _trees: dict[str, File] = {}
 _TREES = 16  # files whose trees are kept: a first look at a function visits few files, again and again
 
@@ -79,8 +87,36 @@ def definition_of(code: types.CodeType, space: dict[str, Any]) -> Definition:
     return made
 
 
+def to_send(codes: Iterable[types.CodeType]) -> tuple[Sent, ...]:
+    """Return what is known of code objects, for a process that gets them by value. A warning was given here."""
+    known = [(code, _known[id(code)][1]) for code in codes if id(code) in _known]
+    return tuple(
+        [(code.co_filename, code.co_firstlineno, each._replace(changed_file=None)) for code, each in known]
+    )
+
+
+def receive(sent: Iterable[Sent]) -> None:
+    """Take over what another process knows of code that comes from there; the latest holds."""
+    for filename, line, definition in sent:
+        key = definition.token, filename, line
+        _received.pop(key, None)
+        while len(_received) >= _RECEIVED:
+            _received.pop(next(iter(_received)))
+        _received[key] = definition
+
+
+def _is_away(space: dict[str, Any]) -> bool:
+    """Whether globals are no module's of this process: those of a function that came by value."""
+    module = sys.modules.get(space.get("__name__", ""))
+    return module is None or vars(module) is not space
+
+
 def _read(code: types.CodeType, space: dict[str, Any]) -> Definition:
     token = digest_code(code)
+    if _received and _is_away(space):
+        received = _received.get((token, code.co_filename, code.co_firstlineno))
+        if received is not None:
+            return received
     found = _find(code, space)
     if isinstance(found, ast.AST):
         names = syntax.names(found)

@@ -295,7 +295,7 @@ def _traced_class(value: type, walk: Walk) -> Steps:
         out.add((yield from _value(content, f"{value.__qualname__}.{key}", walk)))
     for name, field in sorted(space.get("__dataclass_fields__", {}).items()):
         for default in (field.default, field.default_factory):
-            if default is not dataclasses.MISSING:
+            if not isinstance(default, type(dataclasses.MISSING)):  # one that came by value is another
                 out.add(_text(name))
                 out.add((yield from _value(default, f"{value.__qualname__}.{name}", walk)))
     return out.term()

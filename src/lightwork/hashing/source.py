@@ -19,12 +19,12 @@ import threading
 import types
 import weakref
 from collections.abc import Callable
-from operator import is_, itemgetter
+from operator import attrgetter, is_, itemgetter
 from typing import Any, NamedTuple, TextIO
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
 from lightwork.hashing.buffers import XXH3_128
-from lightwork.hashing.definitions import digest_code
+from lightwork.hashing.definitions import Sent, digest_code, to_send
 from lightwork.hashing.follow import (
     CLASS,
     FUNCTION,
@@ -62,14 +62,25 @@ class Fingerprint(NamedTuple):
 class Record:
     """A fingerprint and what it was made of. It does not hold the function itself, which may come and go."""
 
-    __slots__ = ("_cells", "_codes", "_defaults", "_keywords", "_places", "_root", "_volatile", "fingerprint")
+    __slots__ = (
+        "_bare",
+        "_cells",
+        "_codes",
+        "_defaults",
+        "_keywords",
+        "_places",
+        "_root",
+        "_volatile",
+        "fingerprint",
+        "travelling",
+    )
 
     def __init__(self, root: Any, fingerprint: Fingerprint, trace: Trace) -> None:
         self.fingerprint = fingerprint
         self._root = _inside(root) if isinstance(root, types.FunctionType) else None
         functions = list({id(each): each for each in trace.functions if each is not root}.values())
         self._codes = functions, [each.__code__ for each in functions]
-        # Only those that have defaults: code that gains some without being made anew is not noticed.
+        self._bare = [each for each in functions if not (each.__defaults__ or each.__kwdefaults__)]
         with_defaults = [each for each in functions if each.__defaults__]
         self._defaults = with_defaults, [each.__defaults__ for each in with_defaults]
         with_keywords = [each for each in functions if each.__kwdefaults__]
@@ -83,6 +94,7 @@ class Record:
         self._cells = cells, [_content(cell) for cell in cells]
         self._places = [_watch(home, seen) for home, seen in trace.places.values()]
         self._volatile = list(trace.volatile.values())
+        self.travelling = tuple([code for name, _, code in trace.codes.values() if _goes_by_value(name)])
 
     def holds(self, root: Any) -> bool:
         """Whether everything is still in place. This runs on each call of a remembered function."""
@@ -100,6 +112,8 @@ class Record:
         functions, codes = self._codes
         if [each.__code__ for each in functions] != codes:
             return False
+        if any(map(_DEFAULTS, self._bare)) or any(map(_KEYWORDS, self._bare)):
+            return False
         functions, defaults = self._defaults
         if functions and not all(map(is_, [each.__defaults__ for each in functions], defaults)):
             return False
@@ -110,6 +124,14 @@ class Record:
         if cells and not all(map(is_, map(_content, cells), contents)):
             return False
         return not self._volatile or all(digest_here(value) == digest for value, digest in self._volatile)
+
+
+_DEFAULTS, _KEYWORDS = attrgetter("__defaults__"), attrgetter("__kwdefaults__")
+
+
+def _goes_by_value(name: str) -> bool:
+    """Whether a function goes to other processes by value: one of ``__main__``, a local one, a lambda."""
+    return name.partition(".")[0] in ("__main__", "__mp_main__") or "<" in name
 
 
 def _inside(function: Any) -> tuple[Any, ...]:
@@ -189,6 +211,13 @@ def fingerprint(func: Callable[..., Any]) -> Fingerprint:
     except TypeError:
         return record.fingerprint  # a callable that cannot be referred to weakly is looked at on each call
     return record.fingerprint
+
+
+def definitions_to_send(func: Callable[..., Any]) -> tuple[Sent, ...]:
+    """Return what another process should know of the code that goes there by value with a function (`receive`)."""
+    fingerprint(func)
+    known = _records.get(id(func))
+    return to_send(known[1].travelling) if known is not None and known[0]() is func else ()
 
 
 def _look(func: Any) -> Record:

@@ -20,6 +20,7 @@ from lightwork.observe.messages import shorten
 
 if TYPE_CHECKING:
     from lightwork.hashing import Fingerprint
+    from lightwork.hashing.definitions import Sent
     from lightwork.memory.options import Options
     from lightwork.memory.stores.local import LocalStore
 
@@ -157,6 +158,16 @@ class KeyMaker:
             rest = [each for each in self._counted(values, args, kwargs) if not _is_data(each)]
             classes = _fingerprints(self._survey(rest)[1])
         return Key(path, values, self._fingerprint(self.function), classes)
+
+    def definitions(self) -> tuple[Sent, ...]:
+        """What another process cannot read of the code that goes there by value, if the function does."""
+        from lightwork.errors import HashError
+        from lightwork.hashing.source import definitions_to_send
+
+        try:
+            return definitions_to_send(self.function)
+        except HashError:
+            return ()  # calls will raise it, and say where
 
     def bind(self, args: Values, kwargs: Mapping[str, object]) -> Values:
         """The values of a call."""

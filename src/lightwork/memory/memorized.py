@@ -31,6 +31,7 @@ from lightwork.observe.messages import call_text, memory_line, say
 from lightwork.observe.notices import warn
 
 if TYPE_CHECKING:
+    from lightwork.hashing.definitions import Sent
     from lightwork.memory.flight import Flight
     from lightwork.memory.inquiry import EntryRecord
     from lightwork.memory.stores.local import LocalStore
@@ -449,10 +450,15 @@ class MemorizedFunc(CachedFunc[P, R]):
             "identity": self._keys.identity,
             "store": self._keys.store,
             "timestamp": self.timestamp,
+            "definitions": self._keys.definitions(),
         }
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
         super().__setstate__(state)
+        if sent := cast("tuple[Sent, ...]", state.get("definitions")):
+            from lightwork.hashing.definitions import receive
+
+            receive(sent)
         self.timestamp = cast(float, state["timestamp"])
         options, identity = cast(Options, state["options"]), cast(Identity, state["identity"])
         self._set_up(cast("LocalStore", state["store"]), options, identity)

@@ -141,6 +141,5 @@ def _mark_modified(fd: int, found: layout.Footer) -> None:
             os.pwrite(fd, layout.MODIFIED, layout.record_offset(found.start, number))
             marked = True
     if marked:
-        os.fsync(
-            fd
-        )  # before any change: a power cut may keep pages of the map and lose what was written first
+        # Before any change: a power cut may keep pages of the map and lose what was written first.
+        os.fsync(fd)

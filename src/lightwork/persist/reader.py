@@ -153,9 +153,8 @@ def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, nati
             return _sniffed(file, start, path, mode, native=native)
     if mode in _WRITING:
         with sealed.opened(path, os.O_RDWR) as writable:
-            if not os.path.sameopenfile(
-                fd, writable
-            ):  # replaced in between: where things lie may have changed
+            # Replaced in between: where things lie may have changed.
+            if not os.path.sameopenfile(fd, writable):
                 return load_path(path, mode, native=native)
             return _load_ours(writable, start, size, path, mode, native=native)
     return _load_ours(fd, start, size, path, mode, native=native)
