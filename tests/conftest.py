@@ -33,6 +33,11 @@ _SHM = Path("/dev/shm")
 _GRACE = 0.5
 
 
+# A shell starts what it runs in the background with Ctrl-C ignored, which programs that tests start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass(frozen=True)
 class Inventory:
     """What exists now; each item by a key that a later item never shares by accident."""
