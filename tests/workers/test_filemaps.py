@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +52,24 @@ def test_any_view_is_mapped_again_at_its_place(path, offset, view):
     assert (found.shape, found.dtype) == (array.shape, array.dtype)
     assert np.array_equal(found, array)
     assert found.flags.writeable is array.flags.writeable
+
+
+def test_inside_an_object_of_the_program_it_stays_shared_too(path):
+    program = f"""
+import numpy as np
+from lightwork import Parallel, delayed
+class Out:
+    def __init__(self, array): self.array = array
+def write(out, i): out.array[i] = -i
+out = Out(np.memmap({str(path)!r}, "<i4", "r+"))
+also = np.memmap({str(path)!r}, "<i4", "r+")
+def write_global(i): also[10 + i] = -i
+Parallel(n_jobs=2)(delayed(write)(out, i) for i in range(5))
+Parallel(n_jobs=2)(delayed(write_global)(i) for i in range(5))
+print(out.array[:5].tolist(), also[10:15].tolist())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("[0, -1, -2, -3, -4] [0, -1, -2, -3, -4]\n", "")
 
 
 def test_what_is_opened_to_be_written_stays_shared(path):

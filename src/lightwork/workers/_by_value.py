@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections import ChainMap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 if TYPE_CHECKING:
-    from lightwork.workers.filemaps import Reducers
     from lightwork.workers.payload import Definitions
 
 __all__ = ["ByNamePickler", "ByValuePickler"]
@@ -21,18 +19,17 @@ class ByNamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle c
     """Refers to what ``__main__`` holds by its name, and tells `Definitions` of it."""
 
     def __init__(
-        self,
-        file: io.BytesIO,
-        definitions: Definitions,
-        take: Callable[[pickle.PickleBuffer], bool],
-        special: Reducers,
+        self, file: io.BytesIO, definitions: Definitions, take: Callable[[pickle.PickleBuffer], bool]
     ) -> None:
         super().__init__(file, 5, buffer_callback=take)
         self._definitions = definitions
-        self.dispatch_table = ChainMap(dict(special), cloudpickle.Pickler.dispatch_table)
 
     def reducer_override(self, obj: object) -> Any:
-        """By name where the worker's ``__main__`` will hold it, else as cloudpickle does."""
+        """By name where the worker's ``__main__`` will hold it, else by our own rules, else as cloudpickle does."""
+        # Not by a dispatch table: cloudpickle's class attribute of that name hides the C pickler's own field.
+        special = self._definitions.special.get(type(obj))
+        if special is not None:
+            return special(obj)
         if self._definitions.note(obj):
             return NotImplemented
         return super().reducer_override(obj)
@@ -46,6 +43,9 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle 
         self._definitions = definitions
 
     def reducer_override(self, obj: object) -> Any:
-        """As cloudpickle does; only noted, so that it is installed too."""
+        """By our own rules, else as cloudpickle does; only noted, so that it is installed too."""
+        special = self._definitions.special.get(type(obj))
+        if special is not None:
+            return special(obj)
         self._definitions.note(obj)
         return super().reducer_override(obj)

@@ -24,7 +24,7 @@ import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from lightwork.workers import entropy, filemaps
 
@@ -118,9 +118,9 @@ class TaskPickler:
         self._place = place
         self._threshold = sys.maxsize if threshold is None else threshold
         self._definitions = definitions
-        self._special = {**entropy.reducers(), **filemaps.reducers()}
+        special = definitions.special
         # The pickler asks its own table instead of copyreg's, so this one must hold both.
-        self._table = {**copyreg.dispatch_table, **self._special} if self._special else None
+        self._table = {**copyreg.dispatch_table, **special} if special else None
 
     def dumps(self, value: object, *, whole: bool = False) -> tuple[bytes, list[int]]:
         """The pickle of a value, and the numbers of the buffers that lie beside it (none where it is to be whole)."""
@@ -140,7 +140,7 @@ class TaskPickler:
         except _REFUSALS:
             pass  # cloudpickle's own refusal, which names the object, is the one to be seen
         places.clear()
-        return self._definitions.dumps_by_name(value, take, self._special), places
+        return self._definitions.dumps_by_name(value, take), places
 
     def _plain(self, value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
         if self._table is None:
@@ -177,9 +177,15 @@ class Definitions:
     They are collected by the pickles that mention them, and sent by value, with everything of ``__main__``
     that they use in turn, before the first message that names them. The objects are kept until the call ends,
     so that what is one function here stays one function there.
+
+    Attributes
+    ----------
+    special : mapping
+        How objects of these types are pickled on their way to workers, whatever else pickles them.
     """
 
     def __init__(self) -> None:
+        self.special = {**entropy.reducers(), **filemaps.reducers()}
         self._known: dict[str, object] = {}
         self._new: dict[str, object] = {}
 
@@ -194,17 +200,12 @@ class Definitions:
             self._known[name] = self._new[name] = value
         return True
 
-    def dumps_by_name(
-        self,
-        value: object,
-        take: Callable[[pickle.PickleBuffer], bool],
-        special: Mapping[type, Callable[[Any], Any]],
-    ) -> bytes:
+    def dumps_by_name(self, value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
         """Pickle a value; what ``__main__`` holds by name goes by name and is noted, the rest by cloudpickle."""
         from lightwork.workers._by_value import ByNamePickler
 
         file = io.BytesIO()
-        ByNamePickler(file, self, take, special).dump(value)
+        ByNamePickler(file, self, take).dump(value)
         return file.getvalue()
 
     def take_new(self) -> bytes | None:

@@ -17,7 +17,9 @@ import atexit
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from io import BytesIO
 from multiprocessing import get_context
+from os import getpid
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import cast
@@ -27,6 +29,7 @@ import cloudpickle
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Done, Encode, Event, Task
 from lightwork.parallel.backends.threads import run_span
+from lightwork.workers import entropy
 from lightwork.workers.failures import Report, describe
 
 __all__ = ["ExecutorCrew", "lend", "lend_from"]
@@ -111,7 +114,9 @@ class ExecutorCrew:
         else:
             written = cast("Sequence[_Parcel]", parcels)
             tasks = [task for _, task in written]
-            future = cast("Future[object]", self._executor.submit(_run, first, [data for data, _ in written]))
+            future = cast(
+                "Future[object]", self._executor.submit(_run, getpid(), first, [data for data, _ in written])
+            )
         self._out.add(future)
         future.add_done_callback(lambda done: self._outbox.put((worker, first, tasks, done)))
 
@@ -161,15 +166,36 @@ class ExecutorCrew:
         """Nothing runs; the executor stays for the next loop."""
 
 
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
+    """cloudpickle, but functions of the global random generators mean the worker's own."""
+
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(file, 5)
+        self._special = entropy.reducers()
+
+    def reducer_override(self, obj: object) -> object:
+        special = self._special.get(type(obj))
+        return super().reducer_override(obj) if special is None else special(obj)
+
+
 def _encode(index: int, task: Task[object], /) -> _Parcel:
     try:
-        return cloudpickle.dumps(task, 5), task
+        file = BytesIO()
+        _Pickler(file).dump(task)
+        return file.getvalue(), task
     except Exception as error:
         raise blame.not_sent(error, index, *task) from None
 
 
-def _run(first: int, tasks: list[bytes]) -> _Answer:
-    """Run a span in another process."""
+_seeded_in: int | None = None
+
+
+def _run(parent: int, first: int, tasks: list[bytes]) -> _Answer:
+    """Run a span, in another process as a rule: one that may be a fork with the random state of its siblings."""
+    global _seeded_in
+    if _seeded_in != getpid() != parent:
+        _seeded_in = getpid()
+        entropy.become_different()
     results: list[bytes | None] = []
     failures: list[tuple[int, Report]] = []
     begun = perf_counter()
