@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
     from lightwork.workers.limits import cpu_count, effective_n_jobs
     from lightwork.workers.pool import pool_info
+    from lightwork.workers.streams import rng
 
 __all__ = [
     "MemorizedFunc",
@@ -39,6 +40,7 @@ __all__ = [
     "pool_info",
     "register_hash",
     "reseal_file",
+    "rng",
     "verify_file",
 ]
 
@@ -60,6 +62,7 @@ _HOMES = {
     "pool_info": "lightwork.workers.pool",
     "register_hash": "lightwork.hashing",
     "reseal_file": "lightwork.persist",
+    "rng": "lightwork.workers.streams",
     "verify_file": "lightwork.persist",
 }
 

@@ -76,7 +76,9 @@ class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
         computed = await cast("Callable[..., Any]", self.func)(*args, **kwargs)
         return self._keep(key, told, computed, time.perf_counter() - started)
 
-    def __lightwork_lookup__(self, args: Values, kwargs: Mapping[str, object]) -> Found:
+    def __lightwork_lookup__(
+        self, args: Values, kwargs: Mapping[str, object], stream: bytes = b"", /
+    ) -> Found:
         """Answer a loop as the function would: with a coroutine, for the caller to await."""
         from lightwork.workers.functions import Found
 

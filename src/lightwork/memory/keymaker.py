@@ -149,6 +149,11 @@ class KeyMaker:
         own = self.options.key
         return values if own is None else (own(*args, **kwargs),)
 
+    def streamed(self, key: Key, stream: bytes) -> Key:
+        """The key of a call whose result depends on the random numbers of a stream as well."""
+        path = self.store.path(self.label, self._hexdigest(key.path[-32:].encode() + stream))
+        return key._replace(path=path)
+
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call whose path another process made."""
         values = self.bind(args, kwargs)

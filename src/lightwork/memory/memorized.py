@@ -247,12 +247,16 @@ class MemorizedFunc(CachedFunc[P, R]):
 
     # --- in a loop --------------------------------------------------------------------------------
 
-    def __lightwork_lookup__(self, args: Values, kwargs: Mapping[str, object]) -> Found | Missing:
+    def __lightwork_lookup__(
+        self, args: Values, kwargs: Mapping[str, object], stream: bytes = b"", /
+    ) -> Found | Missing:
         """Answer a loop: the result, or what to send to a worker; see `lightwork.memory.task`."""
         from lightwork.memory.task import missing
         from lightwork.workers.functions import Found
 
         key = self._key(args, kwargs)
+        if stream:
+            key = self._keys.streamed(key, stream)
         value = self.recall(key, args, kwargs)
         return (
             missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)

@@ -43,7 +43,7 @@ def missing(
 ) -> Missing:
     """What to send to a worker for a call whose result is not there."""
     return Missing(
-        Computation(func, code_of(key)), (key.path, *args), kwargs, partial(_finish, func, args, kwargs)
+        Computation(func, code_of(key)), (key.path, *args), kwargs, partial(_finish, func, key, args, kwargs)
     )
 
 
@@ -82,7 +82,7 @@ class Computation:
 
 
 def _finish(
-    func: MemorizedFunc[..., object], args: Values, kwargs: Mapping[str, object], answer: object
+    func: MemorizedFunc[..., object], key: Key, args: Values, kwargs: Mapping[str, object], answer: object
 ) -> object:
     """In the parent: the result that a worker computed."""
     in_entry, value, differing = cast(Answer, answer)
@@ -93,5 +93,8 @@ def _finish(
             f"{func.shown} that it computed are returned, not stored. Restart to run what the files say now",
             CodeChangedWarning,
         )
+    if not in_entry:
+        return value
     # A result that is to be mapped is mapped here; one that was removed meanwhile is computed again.
-    return func(*args, **kwargs) if in_entry else value
+    found = func.recall(key, args, kwargs)
+    return func.compute(key, args, kwargs, store=True)[0] if isinstance(found, Absent) else found

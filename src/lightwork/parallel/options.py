@@ -7,14 +7,32 @@ worker starts. Sizes, numbers of workers, windows and backends have their own pl
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal, SupportsFloat, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import CrewOptions, Task
 from lightwork.settings import MmapMode, StartMethod, default, parse_size, refuse_unknown, resolve
 
-__all__ = ["CHOICES", "chosen", "crew_options", "seconds", "tasks_of", "whole", "whole_batch"]
+if TYPE_CHECKING:
+    from contextvars import ContextVar
+
+    from lightwork.workers.streams import Seed
+
+__all__ = [
+    "CHOICES",
+    "chosen",
+    "crew_options",
+    "inherited_seed",
+    "refuse_unpicklable",
+    "seconds",
+    "seed_of",
+    "tasks_of",
+    "variables_of",
+    "whole",
+    "whole_batch",
+]
 
 T = TypeVar("T")
 
@@ -86,6 +104,57 @@ def seconds(option: str, value: float | None) -> float | None:
     if not value > 0:
         raise OptionError(f"{option}={value!r} must be more than 0 seconds; None waits for ever")
     return float(value)
+
+
+def seed_of(said: object) -> Seed:
+    """The seed of a loop: a whole number, several, or a `numpy.random.SeedSequence`."""
+    from lightwork.workers.streams import Seed
+
+    return Seed.of(said)
+
+
+def inherited_seed() -> Seed | None:
+    """The seed that a loop inside a task of a seeded one has without being told."""
+    streams = sys.modules.get("lightwork.workers.streams")  # not loaded: nobody has a seed
+    return None if streams is None else cast("Seed | None", streams.inherited())
+
+
+def variables_of(said: Iterable[ContextVar[Any]]) -> tuple[ContextVar[Any], ...]:
+    """Context variables that are to travel.
+
+    Examples
+    --------
+    >>> variables_of([])
+    ()
+    """
+    given: object = said
+    if not isinstance(given, Iterable):
+        raise OptionTypeError(f"contextvars must be several contextvars.ContextVar, not {said!r}")
+    variables = tuple(said)
+    if variables:
+        from contextvars import ContextVar
+
+        for each in variables:
+            if not isinstance(cast(object, each), ContextVar):
+                raise OptionTypeError(f"contextvars must be contextvars.ContextVar, and {each!r} is none")
+    return variables
+
+
+def refuse_unpicklable(settings: Iterable[tuple[ContextVar[Any], object]]) -> None:
+    """Raise for a context variable whose value cannot travel, before any worker starts."""
+    for variable, value in settings:
+        try:
+            import cloudpickle
+
+            cloudpickle.dumps(value, 5)
+        except Exception as error:
+            from lightwork.errors import PicklingFailedError
+
+            raise PicklingFailedError(
+                f"the context variable {variable.name!r} cannot be sent to a worker process: its value, of type"
+                f" {type(value).__name__}, cannot be pickled ({type(error).__name__}: {error})",
+                f"context variable {variable.name!r}",
+            ) from None
 
 
 def whole(option: str, value: float, least: int | None = None) -> int:

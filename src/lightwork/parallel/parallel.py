@@ -11,19 +11,32 @@ plain loop of `backends.sequential`.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from functools import partial
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
 from lightwork.parallel.batching import Pace, understand, window
-from lightwork.parallel.options import chosen, crew_options, seconds, tasks_of, whole, whole_batch
+from lightwork.parallel.options import (
+    chosen,
+    crew_options,
+    inherited_seed,
+    refuse_unpicklable,
+    seconds,
+    seed_of,
+    tasks_of,
+    variables_of,
+    whole,
+    whole_batch,
+)
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
+from lightwork.parallel.tasks import dressed
 from lightwork.parallel.watch import Watch
 from lightwork.settings import Default, MmapMode, WorkerOptions, default, environment, parse_size, resolve
 from lightwork.workers.functions import inside_worker
@@ -31,8 +44,12 @@ from lightwork.workers.limits import effective_n_jobs
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from contextvars import ContextVar
+
+    from numpy.random import SeedSequence
 
     from lightwork.observe.messages import LoopLines
+    from lightwork.workers.streams import Seed
 
 __all__ = ["Parallel"]
 
@@ -79,6 +96,12 @@ class Parallel(Generic[Kind]):
         A progress bar on a terminal; ``"always"``: plain lines elsewhere too.
     total : int, optional
         How many tasks there will be, for the bar, where the input has no length.
+    seed : int, sequence of int or numpy.random.SeedSequence, optional
+        Each task draws random numbers of its own, the same for any number of workers, backend and batch size:
+        from `lightwork.rng`, and, unless workers share the process, from `random` and NumPy's global generator,
+        which are put back after the task. A remembered function that is a task is remembered for each of these streams.
+    contextvars : iterable of contextvars.ContextVar
+        Variables that hold in each task what they hold where the loop is called.
 
     **worker_options : WorkerOptions
         How worker processes are made and bounded: ``start_method``, ``initializer``, ``initargs``, ``memory_limit``,
@@ -110,6 +133,8 @@ class Parallel(Generic[Kind]):
         *,
         progress: bool | Literal["always"] = ...,
         total: int | None = ...,
+        seed: int | Sequence[int] | SeedSequence | None = ...,
+        contextvars: Iterable[ContextVar[Any]] = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
@@ -131,6 +156,8 @@ class Parallel(Generic[Kind]):
         *,
         progress: bool | Literal["always"] = ...,
         total: int | None = ...,
+        seed: int | Sequence[int] | SeedSequence | None = ...,
+        contextvars: Iterable[ContextVar[Any]] = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
@@ -151,6 +178,8 @@ class Parallel(Generic[Kind]):
         *,
         progress: bool | Literal["always"] = False,
         total: int | None = None,
+        seed: int | Sequence[int] | SeedSequence | None = None,
+        contextvars: Iterable[ContextVar[Any]] = (),
         **worker_options: Unpack[WorkerOptions],
     ) -> None:
         # None says nothing of these two, so that a configuration around the call can.
@@ -179,6 +208,9 @@ class Parallel(Generic[Kind]):
         self._options = crew_options(self.max_nbytes, self.mmap_mode, worker_options)
         self.progress = chosen("progress", progress)
         self.total = None if total is None else whole("total", total, 0)
+        self.seed = seed
+        self.contextvars = variables_of(contextvars)
+        self._seed = None if seed is None else seed_of(seed)
         self.n_completed_tasks = 0
         self.n_dispatched_tasks = 0
         self._lines: LoopLines | None = None
@@ -224,6 +256,9 @@ class Parallel(Generic[Kind]):
         total = self.total if length is None else length
         replaced = type(self).print_progress is not Parallel.print_progress
         watcher = Watch(self, source, (backend.name, workers), total, replaced)
+        seed = self._seed or inherited_seed()
+        if seed is not None or self.contextvars:
+            source = self._dressed(source, backend, seed)
         if backend.module is None:
             return self._plain(source, watcher)
         limit = window(self.pre_dispatch, workers)
@@ -255,6 +290,22 @@ class Parallel(Generic[Kind]):
         if workers == 1 or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
             backend = BACKENDS["sequential"]
         return backend, 1 if backend.module is None else workers
+
+    def _dressed(self, source: Iterator[Task[T]], backend: Backend, seed: Seed | None) -> Iterator[Task[T]]:
+        """The tasks, with what each is to find around it."""
+        from lightwork.workers.inside import captured, dress
+        from lightwork.workers.streams import owns_process
+
+        alone = not backend.shares_memory
+        if backend.module is None:  # as alone as this code is
+            alone = not inside_thread() and owns_process()
+        settings = captured(self.contextvars)
+        if not backend.shares_memory:
+            refuse_unpicklable(settings)
+        inside = partial(
+            dress, seed=seed, settings=settings, whole_process=alone, is_inherited=self._seed is None
+        )
+        return cast("Iterator[Task[T]]", dressed(source, inside))
 
     def _plain(self, source: Iterator[Task[T]], watcher: Watch) -> list[T] | Generator[T, None, None]:
         if self.return_as == "list" and not watcher.shows:

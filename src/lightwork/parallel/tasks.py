@@ -6,13 +6,16 @@ and a dict) is told by `is_plain`, the rest is brought into that shape by `tripl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeGuard, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, TypeGuard, TypeVar, cast
 
 from lightwork.errors import OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import Task
 
-__all__ = ["delayed", "is_plain", "refusal", "triple"]
+if TYPE_CHECKING:
+    from lightwork.workers.inside import Inside
+
+__all__ = ["delayed", "dressed", "is_plain", "refusal", "triple"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,6 +58,21 @@ def triple(index: int, task: object) -> Task[object]:
     except (TypeError, ValueError):
         pass  # said below in our own words
     raise TaskFormatError(refusal(index, task))
+
+
+def dressed(
+    tasks: Iterable[object], dress: Callable[[Callable[..., object]], Inside]
+) -> Iterator[Task[object]]:
+    """Tasks whose functions are what `dress` makes of them, called with the number of the task first."""
+    func: object = None
+    for index, given in enumerate(tasks):
+        task = given if is_plain(given) else triple(index, given)
+        if task[0] is not func:  # a loop calls one function as a rule, and what is one is sent once
+            func = task[0]
+            if not callable(func):
+                raise TaskFormatError(refusal(index, task))
+            inside = dress(task[0])
+        yield inside, (index, *task[1]), task[2]
 
 
 def refusal(index: int, task: object) -> str:

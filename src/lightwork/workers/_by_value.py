@@ -5,14 +5,22 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+
+from lightwork.workers.inside import reduce_variable
 
 if TYPE_CHECKING:
     from lightwork.workers.payload import Definitions
 
 __all__ = ["ByNamePickler", "ByValuePickler"]
+
+
+def _special(definitions: Definitions, obj: object) -> Callable[[Any], Any] | None:
+    # The plain pickler refuses context variables, so they come here, and it needs no rule for them.
+    return reduce_variable if type(obj) is ContextVar else definitions.special.get(type(obj))
 
 
 class ByNamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
@@ -27,7 +35,7 @@ class ByNamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle c
     def reducer_override(self, obj: object) -> Any:
         """By name where the worker's ``__main__`` will hold it, else by our own rules, else as cloudpickle does."""
         # Not by a dispatch table: cloudpickle's class attribute of that name hides the C pickler's own field.
-        special = self._definitions.special.get(type(obj))
+        special = _special(self._definitions, obj)
         if special is not None:
             return special(obj)
         if self._definitions.note(obj):
@@ -44,7 +52,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle 
 
     def reducer_override(self, obj: object) -> Any:
         """By our own rules, else as cloudpickle does; only noted, so that it is installed too."""
-        special = self._definitions.special.get(type(obj))
+        special = _special(self._definitions, obj)
         if special is not None:
             return special(obj)
         self._definitions.note(obj)

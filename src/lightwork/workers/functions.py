@@ -49,8 +49,13 @@ class Remembered(Protocol):
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Compute, or answer from memory."""
 
-    def __lightwork_lookup__(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Found | Missing:
-        """Whether the result of this call is known, and if not, what to send to a worker."""
+    def __lightwork_lookup__(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], stream: bytes = b"", /
+    ) -> Found | Missing:
+        """Whether the result of this call is known, and if not, what to send to a worker.
+
+        In a loop with a seed the result depends on the task's stream of random numbers, too, which `stream` names.
+        """
 
 
 def inside_worker() -> bool:

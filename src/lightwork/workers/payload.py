@@ -27,6 +27,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Final, cast
 
 from lightwork.workers import entropy, filemaps
+from lightwork.workers.inside import Inside
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -158,17 +159,21 @@ class TaskPickler:
 def encode_function(func: Callable[..., object], pickler: TaskPickler) -> tuple[bytes, list[int], bool]:
     """A function as bytes, the buffers beside it, and whether one copy may serve many tasks.
 
-    Only plain functions without a closure, built-ins and classes may: whatever else is callable (methods, partials,
-    closures, objects) can carry state, which one task could change under the next.
+    Only plain functions without a closure, built-ins and classes may, with or without a seed: whatever else is
+    callable (methods, partials, closures, objects) can carry state, which one task could change under the next.
     """
     data, places = pickler.dumps(func)
-    kind = type(func)
-    stateless = (
-        (kind is FunctionType and func.__closure__ is None)
-        or isinstance(func, type)
-        or (isinstance(func, BuiltinFunctionType) and isinstance(func.__self__, ModuleType | None))
+    return data, places, _is_stateless(func)
+
+
+def _is_stateless(func: object) -> bool:
+    if isinstance(func, FunctionType):
+        return func.__closure__ is None
+    if isinstance(func, Inside):
+        return not func.settings and _is_stateless(func.func)
+    return isinstance(func, type) or (
+        isinstance(func, BuiltinFunctionType) and isinstance(func.__self__, ModuleType | None)
     )
-    return data, places, stateless
 
 
 class Definitions:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lightwork.errors import WorkerStartError
 from lightwork.workers.failures import Report, read
+from lightwork.workers.inside import bare
 
 if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError, WorkerDied
@@ -53,6 +54,7 @@ class Ended(Protocol):
 
 def shown_call(func: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
     """A call as it would be written, shortened; bounded work however large the arguments are."""
+    func, args = bare(func, args)
     short = reprlib.Repr()
     short.maxother = short.maxstring = 60
     shown = [_shown(value, short) for value in args[:8]]
@@ -90,6 +92,7 @@ def not_sent(
     """The error for a task, or an initializer (no index), that cannot travel; it names the part that is in the way."""
     from lightwork.errors import PicklingFailedError
 
+    func, args = bare(func, args)
     parts: list[tuple[str, object]] = [("the function", func)]
     parts += [(f"argument {position}", value) for position, value in enumerate(args)]
     parts += [(f"argument {name!r}", value) for name, value in kwargs.items()]

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import atexit
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextvars import ContextVar
 from io import BytesIO
 from multiprocessing import get_context
 from os import getpid
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import cloudpickle
 
@@ -31,6 +32,7 @@ from lightwork.parallel.backends.base import CrewOptions, Done, Encode, Event, T
 from lightwork.parallel.backends.threads import run_span
 from lightwork.workers import entropy
 from lightwork.workers.failures import Report, describe
+from lightwork.workers.inside import reduce_variable
 
 __all__ = ["ExecutorCrew", "lend", "lend_from"]
 
@@ -167,11 +169,11 @@ class ExecutorCrew:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
-    """cloudpickle, but functions of the global random generators mean the worker's own."""
+    """cloudpickle, and what it cannot do: functions of global random generators, and context variables."""
 
     def __init__(self, file: BytesIO) -> None:
         super().__init__(file, 5)
-        self._special = entropy.reducers()
+        self._special: dict[type, Callable[[Any], Any]] = {**entropy.reducers(), ContextVar: reduce_variable}
 
     def reducer_override(self, obj: object) -> object:
         special = self._special.get(type(obj))
