@@ -126,6 +126,8 @@ def five(x, /, y=lambda: 1, *z, **w): return lambda: (yield x)
 async def six():
     async with six() as a, six():
         return [b async for b in a]
+
+seven = lambda x: (lambda y: (lambda z: x + y + z))
 """
 
 
@@ -144,6 +146,7 @@ def test_tricky_places(tmp_path):
         space["six"],
     ]
     found += [space["five"].__defaults__[0], space["five"](1)]
+    found += [space["seven"], space["seven"](1), space["seven"](1)(2)]
     for each in found:
         definition = definition_of(each.__code__, space)
         assert definition.changed_file is None, each

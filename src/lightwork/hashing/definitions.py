@@ -234,9 +234,11 @@ def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST 
     # Several on one line: compile a copy in which each lies on lines of its own, and see which one is `code`.
     spread = copy.deepcopy(statement)
     twins = dict(zip(map(id, ast.walk(statement)), ast.walk(spread), strict=True))
-    starts = [_SPREAD * (1 + place) for place in range(len(nodes))]
+    starts = [_SPREAD * (1 + place) + code.co_firstlineno for place in range(len(nodes))]
     for node, start in zip(nodes, starts, strict=True):
-        _move(twins[id(node)], start - code.co_firstlineno)
+        _move(
+            twins[id(node)], start - code.co_firstlineno
+        )  # by whole spreads: the line in its file stays known
     made = _compile(code, spread, file.prelude)
     matching = [
         node
