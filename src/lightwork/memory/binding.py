@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
 from typing import Final, NamedTuple
 
-from lightwork.errors import OptionError, OptionTypeError
+from lightwork.errors import OptionError
+from lightwork.memory.ignoring import Ignoring, Path, parse, without
 from lightwork.memory.key import Values
 
 __all__ = ["Binder", "Omitted", "binder", "check_ignore"]
@@ -45,10 +46,15 @@ class Binder(NamedTuple):
     names : tuple of str
         The parameters whose values the tuple holds, in the signature's order; ``*args`` and ``**kwargs``
         with their stars.
+    bind : callable
+        Python's own binding, for calls that Python takes.
+    ignored : tuple
+        What is ignored inside of values: the place of each, and the names that lead there.
     """
 
     names: tuple[str, ...]
     bind: Bind
+    ignored: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
     def __call__(self, args: Values, kwargs: Mapping[str, object]) -> Values:
         """The values of a call; one that Python would refuse is taken as it is spelled.
@@ -60,6 +66,12 @@ class Binder(NamedTuple):
             return self.bind(*args, **kwargs)
         except TypeError:
             return _as_spelled(*args, **kwargs)
+
+    def counted(self, values: Values) -> Values:
+        """What of the values of a call counts: all but what is ignored inside of them."""
+        if not self.ignored or values[0] is Omitted:
+            return values
+        return without(values, self.ignored)
 
     def named(self, values: Values) -> dict[str, object]:
         """Parameter names with the values of a call, to be shown."""
@@ -76,31 +88,39 @@ def binder(function: Callable[..., object], ignore: Iterable[str] = ()) -> Binde
     OptionError
         A name in `ignore` is not one of the parameters.
     """
-    ignored = check_ignore(function, ignore) if ignore else frozenset()
+    ignored = check_ignore(function, ignore) if ignore else Ignoring(frozenset(), ())
     found = _signature(function)
     if found is None:
         return Binder(("*args", "**kwargs"), _as_spelled)
     parameters, filled = found
-    kept = [p for p in parameters if p.name not in ignored]
+    kept = [p for p in parameters if p.name not in ignored.parameters]
     names = tuple(_STARS.get(p.kind, "") + p.name for p in kept)
-    return Binder(names, _compile(parameters, kept, filled))
+    places = {p.name: place for place, p in enumerate(kept)}
+    paths = tuple((places[path.parameter], path.names) for path in ignored.paths)
+    return Binder(names, _compile(parameters, kept, filled), paths)
 
 
-def check_ignore(function: Callable[..., object], ignore: Iterable[str]) -> frozenset[str]:
-    """The names of the parameters to ignore; ``*`` and ``**`` stand for those that take the rest."""
-    if isinstance(ignore, str):
-        raise OptionTypeError(f"ignore={ignore!r}: give a list of names, such as ignore=[{ignore!r}]")
+def check_ignore(function: Callable[..., object], ignore: Iterable[str]) -> Ignoring:
+    """What to ignore; ``*`` and ``**``, with their names or without, stand for those that take the rest."""
+    paths = parse(ignore if isinstance(ignore, str) else list(ignore))
     found = _signature(function)
     parameters = found[0] if found else []
     known = {p.name: p.name for p in parameters}
-    known |= {_STARS[p.kind]: p.name for p in parameters if p.kind in _STARS}
-    names = list(ignore)
-    for name in names:
+    for p in parameters:
+        if stars := _STARS.get(p.kind):
+            known |= {stars: p.name, stars + p.name: p.name}
+    for name, _ in paths:
         if name not in known:
             shown = getattr(function, "__qualname__", function)
-            listed = ", ".join(known) or "none that are known"
-            raise OptionError(f"ignore={names!r}: {shown} has no parameter {name!r}; it has {listed}")
-    return frozenset(known[name] for name in names)
+            listed = ", ".join(p.name for p in parameters) or "none that are known"
+            raise OptionError(f"ignore={ignore!r}: {shown} has no parameter {name!r}; it has {listed}")
+    whole = frozenset(known[path.parameter] for path in paths if not path.names)
+    inner = {
+        Path(known[path.parameter], path.names)
+        for path in paths
+        if path.names and known[path.parameter] not in whole
+    }
+    return Ignoring(whole, tuple(sorted(inner)))
 
 
 def _as_spelled(*args: object, **kwargs: object) -> Values:

@@ -136,7 +136,7 @@ class KeyMaker:
         except TypeError as error:
             if options.key is not None:
                 raise  # it is about what `key` returned, not about a parameter
-            self._refuse(values, error)
+            self._refuse(counted, error)
         parts = self._prefix + code.digest + said
         parts += digest([each for each in options.depends_on if not callable(each)])
         parts += b"".join([fingerprint(each).digest for each in followed])
@@ -147,7 +147,17 @@ class KeyMaker:
     def _counted(self, values: Values, args: Values, kwargs: Mapping[str, object]) -> Values:
         """What of a call counts: its values, or what the user's own `key` makes of them."""
         own = self.options.key
-        return values if own is None else (own(*args, **kwargs),)
+        if own is not None:
+            return (own(*args, **kwargs),)
+        try:
+            return self._binder.counted(values)
+        except Exception as error:
+            from lightwork.errors import HashError
+
+            raise HashError(
+                f"{self.identity}: ignore={list(self.options.ignore)!r} cannot be left out of an argument: {error}. "
+                f"Ignore the whole argument, or give key="
+            ) from error
 
     def streamed(self, key: Key, stream: bytes) -> Key:
         """The key of a call whose result depends on the random numbers of a stream as well."""
@@ -206,9 +216,10 @@ class KeyMaker:
         self._binder = binder(self.function, options.ignore)
         self._bind = self._binder.bind
         place = (identity.module, identity.name, self._binder.names)
-        special = (options.version, len(options.depends_on), options.key is not None, options.track)
+        ignored = self._binder.ignored
+        special = (options.version, ignored, len(options.depends_on), options.key is not None, options.track)
         # `is`, because a version may be an array, whose `==` is no answer.
-        self._plain = options.version is None and special[1:] == (0, False, "deps")
+        self._plain = options.version is None and special[1:] == ((), 0, False, "deps")
         self._prefix = digest(place if self._plain else (*place, *special))
         self.label = self.identity.label
         self._folder = f"{self.store.folder}/"

@@ -168,8 +168,9 @@ class Memory:
         func : callable
             A function, a method, a partial, or any other callable.
         ignore : list of str, optional
-            Parameters that make no difference: ``ignore=["verbose"]``. ``"*"`` and ``"**"`` stand for those
-            that take the rest.
+            Parameters that make no difference: ``ignore=["verbose"]``. ``"*"`` and ``"**"`` stand for those that take
+            the rest. ``"config.verbose"`` names what lies in one: an attribute or a key of a dict, however deep;
+            a value that has nothing there counts whole.
         verbose : int, optional
             How much is said; by default as the `Memory` does.
         mmap_mode : {"r", "c", "r+", "w+", None}, optional
