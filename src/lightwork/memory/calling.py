@@ -1,0 +1,274 @@
+"""The parts of a remembered call, each in a method that has returned before the next one begins.
+
+    bind the arguments -> fingerprint of the code -> digest -> path -> read the entry
+                                                                     | compute, and write the entry
+
+1. The key is made before the function runs: what the function does to its arguments, or what happens to its
+   source meanwhile, makes no difference.
+2. Nothing that happens to the cache ends a call. An entry that cannot be read is computed and replaced, a
+   result that cannot be stored is returned; one warning says so.
+3. What is expensive is put off: a binder is compiled at the first call, not by the decorator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
+
+from lightwork.errors import CacheWarning, MappingWarning
+from lightwork.memory import entry
+from lightwork.memory.entry import ABSENT, UNFIT, Absent
+from lightwork.memory.function import CachedFunc
+from lightwork.memory.key import Identity, Values, identify, unwrap
+from lightwork.memory.keymaker import Key, KeyMaker, script
+from lightwork.memory.options import Options
+from lightwork.observe.messages import call_text, memory_line, say
+from lightwork.observe.notices import warn
+
+if TYPE_CHECKING:
+    from lightwork.hashing.definitions import Sent
+    from lightwork.memory.flight import Flight
+    from lightwork.memory.stores.local import LocalStore
+
+__all__ = ["RememberedCalls"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# How often in a row the folder of an entry may vanish before we give up; by guess.
+_CLEARED_MEANWHILE: Final = 8
+
+
+class RememberedCalls(CachedFunc[P, R]):
+    """What all remembered functions are made of; `MemorizedFunc` says how a call puts it together."""
+
+    def __init__(self, func: Callable[P, R], store: LocalStore, options: Options) -> None:
+        super().__init__(func)
+        self.timestamp = time.time()
+        self._set_up(store, options, identify(unwrap(func).function, script()))
+        if options.ignore:
+            from lightwork.memory.binding import check_ignore
+
+            check_ignore(self._callee.function, options.ignore)
+
+    def _set_up(self, store: LocalStore, options: Options, identity: Identity) -> None:
+        self._options = options
+        self._may_age = options.expires is not None
+        self.ignore = options.ignore
+        self.verbose = options.verbose
+        self.mmap_mode = options.mmap_mode
+        self.cache_validation_callback = options.cache_validation_callback
+        self._callee = unwrap(self.func)
+        self._keys = KeyMaker(self._callee.function, identity, store, options)
+
+    @property
+    def store_backend(self) -> LocalStore:
+        """Where the entries lie."""
+        return self._keys.store
+
+    @property
+    def func_id(self) -> str:
+        """The name that the entries of this function have in common."""
+        return self._keys.identity.label
+
+    def _key(self, args: Values, kwargs: Mapping[str, object]) -> Key:
+        callee = self._callee
+        if callee.args or callee.kwargs:
+            args, kwargs = callee.arguments(args, kwargs)
+        return self._keys.key(args, kwargs)
+
+    def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> R | Absent:
+        """The remembered result, or `ABSENT`, or `UNFIT` where there is one that cannot be used."""
+        started = time.perf_counter() if self.verbose > 1 else 0.0
+        mode = entry.READ_MODES[self.mmap_mode]
+        may_age = self._may_age or self.cache_validation_callback is not None
+        value: R | Absent
+        metadata: dict[str, object] = {}
+        try:
+            if may_age:
+                value, metadata = entry.read(key.path, mode, self._tell_compressed)
+            else:
+                value = entry.value(key.path, mode, self._tell_compressed)
+        except (Warning, RecursionError, MemoryError):
+            raise
+        except Exception as error:
+            self._tell_unreadable(key.path, error)
+            return UNFIT
+        if value is ABSENT:
+            return ABSENT
+        if may_age and not self._is_valid(metadata):
+            return UNFIT
+        keys = self._keys
+        keys.hits += 1
+        if keys.store.limits is not None:
+            keys.store.used(key.path)
+        if self.verbose > 1:
+            call = call_text(self.shown, args, kwargs)
+            say(memory_line("loaded", call, time.perf_counter() - started), output=True)
+            if self.verbose > 10:
+                say(f"[Memory] from {key.path}", output=True)
+        return value
+
+    def _is_valid(self, metadata: dict[str, object]) -> bool:
+        """Whether an entry that is there may be used."""
+        life, valid = self._options.expires, self.cache_validation_callback
+        if life is not None:
+            from lightwork.memory.freshness import is_fresh
+
+            if not is_fresh(metadata, life, time.time()):
+                return False
+        return valid is None or bool(valid(metadata))
+
+    def _is_there(self, key: Key) -> bool:
+        if not self._may_age and self.cache_validation_callback is None:
+            return entry.exists(key.path)
+        try:
+            value, metadata = entry.read(key.path, "r", self._tell_compressed)
+        except Exception:  # an entry that cannot be read is none; the next call says so, and replaces it
+            return False
+        return value is not ABSENT and self._is_valid(metadata)
+
+    def compute(self, key: Key, args: Values, kwargs: Mapping[str, object], *, store: bool) -> tuple[R, bool]:
+        """Compute, in a worker or to shelve; returns the result, and whether the entry holds it."""
+        with self._flight(key, args, kwargs) as flight:
+            found = self._recall_again(flight.waited, ABSENT, key, args, kwargs)
+            if not isinstance(found, Absent):
+                return found, True
+            told = self._begin(key, args, kwargs)
+            started = time.perf_counter()
+            value = cast("Callable[..., R]", self.func)(*args, **kwargs)
+            metadata = self._end(key, told, time.perf_counter() - started)
+            return value, store and self._store(key.path, value, metadata)
+
+    def _flight(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> Flight:
+        """The time in which nobody else computes this call."""
+        from lightwork.memory.flight import Flight
+
+        def when_waiting() -> None:
+            if self.verbose:
+                call = call_text(self.shown, args, kwargs)
+                say(f"[Memory] Waiting for {call}, which is being computed elsewhere", output=True)
+
+        return Flight(self.store_backend.folder, key.path[-32:], when_waiting)
+
+    def _recall_again(
+        self, waited: bool, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]
+    ) -> R | Absent:
+        """The result that somebody else computed between our first look and our turn, or what we saw before."""
+        if waited or (before is ABSENT and entry.exists(key.path)):
+            return self.recall(key, args, kwargs)
+        return before
+
+    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
+        """The key of a call whose path another process made."""
+        return self._keys.key_at(path, *self._callee.arguments(args, kwargs))
+
+    def _begin(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> dict[str, str]:
+        """What is to be told of a call before the function may change its arguments."""
+        self._keys.misses += 1
+        if self.verbose:
+            say(memory_line("computing", call_text(self.shown, args, kwargs)), output=True)
+        return self._keys.told(key.values)
+
+    def _end(self, key: Key, told: Mapping[str, str], seconds: float) -> dict[str, object]:
+        """The metadata of a call that has been computed."""
+        if self.verbose:
+            say(memory_line("computed", self.shown, seconds), output=True)
+        return entry.describe(str(self._keys.identity), told, seconds, key.code.digest.hex())
+
+    def _keep(
+        self, key: Key, told: Mapping[str, str], value: R, seconds: float
+    ) -> tuple[R, dict[str, object]]:
+        """Store a result; returns what the caller gets (the same, or mapped from the entry), and the metadata."""
+        metadata = self._end(key, told, seconds)
+        if (
+            self._store(key.path, value, metadata)
+            and self.mmap_mode is not None
+            and not self._options.compress
+        ):
+            # So that the first call returns what later ones do.
+            mapped = entry.read(key.path, entry.READ_MODES[self.mmap_mode], self._tell_compressed)[0]
+            if mapped is not ABSENT:
+                value = cast(R, mapped)
+        return value, metadata
+
+    def _store(self, path: str, value: object, metadata: Mapping[str, object]) -> bool:
+        store, options = self.store_backend, self._options
+        if options.store_if is not None and not options.store_if(value):
+            return False
+        try:
+            for _ in range(_CLEARED_MEANWHILE):
+                try:
+                    entry.write(path, value, options.compress, metadata)
+                    break
+                except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
+                    store.make_room(path)
+            else:
+                entry.write(path, value, options.compress, metadata)
+            store.stored(path)
+            return True
+        except (Warning, RecursionError):
+            raise
+        except OSError as error:
+            self.tell_once("full", f"results are not stored in {store.folder}: {error}")
+        except Exception as error:
+            self.tell_once(f"result of {self.func_id}", f"a result of {self.shown} is not stored: {error}")
+        return False
+
+    # --- what is told -----------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> str:
+        """The name of the function in messages."""
+        return f"{self.__dict__.get('__module__')}.{self.__dict__.get('__qualname__')}"
+
+    def tell_once(self, topic: str, message: str, category: type[Warning] = CacheWarning) -> None:
+        """Give a warning, if none on this topic was given for these entries."""
+        told = self.store_backend.told
+        if topic not in told:
+            told.add(topic)
+            warn(message, category)
+
+    def _tell_unreadable(self, path: str, error: Exception) -> None:
+        warn(
+            f"the entry {path} cannot be read ({type(error).__name__}: {error}); "
+            f"{self.shown} is computed again, and the entry replaced",
+            CacheWarning,
+        )
+
+    def _tell_compressed(self) -> None:
+        self.tell_once(
+            "compressed",
+            f"mmap_mode={self.mmap_mode!r}: entries in {self.store_backend.folder} are compressed, so results "
+            f"are read instead of mapped; remember them with compress=False to map them",
+            MappingWarning,
+        )
+
+    # --- making and pickling ----------------------------------------------------------------------
+
+    def _bound_to(self, instance: object) -> RememberedCalls[P, R]:
+        bound = cast("RememberedCalls[P, R]", super()._bound_to(instance))
+        bound._callee = self._callee.bound_to(instance)
+        return bound
+
+    def __getstate__(self) -> dict[str, object]:
+        said = {name: getattr(self, name) for name in ("verbose", "mmap_mode", "cache_validation_callback")}
+        return {
+            **super().__getstate__(),
+            "options": self._options._replace(**said),
+            "identity": self._keys.identity,
+            "store": self._keys.store,
+            "timestamp": self.timestamp,
+            "definitions": self._keys.definitions(),
+        }
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        super().__setstate__(state)
+        if sent := cast("tuple[Sent, ...]", state.get("definitions")):
+            from lightwork.hashing.definitions import receive
+
+            receive(sent)
+        self.timestamp = cast(float, state["timestamp"])
+        options, identity = cast(Options, state["options"]), cast(Identity, state["identity"])
+        self._set_up(cast("LocalStore", state["store"]), options, identity)
