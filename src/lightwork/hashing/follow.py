@@ -301,7 +301,8 @@ def _traced_class(value: type, walk: Walk) -> Steps:
     return out.term()
 
 
-_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+# What reads a declared field. That of named tuples bears another name from Python 3.12 on.
+_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(Cells.changed))
 
 
 def _is_made(content: Any, owner: type) -> bool:
