@@ -18,7 +18,7 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if path.stem != "__main__"
 )
-PUBLIC = sorted({*lightwork.__all__, "hash"} - {"__version__"})
+PUBLIC = sorted({*lightwork.__all__, "hash", "map"} - {"__version__"})
 
 
 def examples(name: str) -> list[doctest.DocTest]:

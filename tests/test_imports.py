@@ -76,7 +76,7 @@ def test_numpy_is_not_loaded_by_work_on_plain_values(work: str, tmp_path: Path) 
     assert run(code) == ["False"]
 
 
-@pytest.mark.parametrize("name", [*lightwork.__all__, "hash", "errors"])
+@pytest.mark.parametrize("name", [*lightwork.__all__, "hash", "map", "errors"])
 def test_every_public_name_is_there_and_listed(name: str) -> None:
     value = getattr(lightwork, name)
     assert getattr(lightwork, name) is value
@@ -84,7 +84,7 @@ def test_every_public_name_is_there_and_listed(name: str) -> None:
     assert name == "__version__" or value.__doc__
 
 
-@pytest.mark.parametrize("name", [*sorted(set(lightwork.__all__) - {"__version__"}), "hash"])
+@pytest.mark.parametrize("name", [*sorted(set(lightwork.__all__) - {"__version__"}), "hash", "map"])
 def test_a_fresh_process_can_import_each_name_first(name: str) -> None:
     assert run(f"from lightwork import {name}; print({name}.__module__.partition('.')[0])") == ["lightwork"]
 

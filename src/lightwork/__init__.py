@@ -1,8 +1,8 @@
 """lightwork: parallel loops, remembered functions, and objects in plain pickle files.
 
 The public names are bound when first used (PEP 562), so that ``import lightwork`` costs next to nothing:
-no NumPy, no cloudpickle, no pickle is loaded by it. `hash` is public yet not in ``__all__``, so that
-``from lightwork import *`` does not hide the built-in.
+no NumPy, no cloudpickle, no pickle is loaded by it. `hash` and `map` are public yet not in ``__all__``, so that
+``from lightwork import *`` does not hide the built-ins.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lightwork.hashing import hash as hash
     from lightwork.memory import MemorizedFunc, MemorizedResult, Memory, expires_after
     from lightwork.parallel import Parallel, delayed, parallel_config
+    from lightwork.parallel.mapping import imap, imap_unordered, starmap
+    from lightwork.parallel.mapping import map as map
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
     from lightwork.workers.limits import cpu_count, effective_n_jobs
     from lightwork.workers.pool import pool_info
@@ -34,6 +36,8 @@ __all__ = [
     "effective_n_jobs",
     "expires_after",
     "explain",
+    "imap",
+    "imap_unordered",
     "inspect_file",
     "load",
     "parallel_config",
@@ -41,6 +45,7 @@ __all__ = [
     "register_hash",
     "reseal_file",
     "rng",
+    "starmap",
     "verify_file",
 ]
 
@@ -56,13 +61,17 @@ _HOMES = {
     "expires_after": "lightwork.memory",
     "explain": "lightwork.hashing",
     "hash": "lightwork.hashing",
+    "imap": "lightwork.parallel.mapping",
+    "imap_unordered": "lightwork.parallel.mapping",
     "inspect_file": "lightwork.persist",
     "load": "lightwork.persist",
+    "map": "lightwork.parallel.mapping",
     "parallel_config": "lightwork.parallel",
     "pool_info": "lightwork.workers.pool",
     "register_hash": "lightwork.hashing",
     "reseal_file": "lightwork.persist",
     "rng": "lightwork.workers.streams",
+    "starmap": "lightwork.parallel.mapping",
     "verify_file": "lightwork.persist",
 }
 

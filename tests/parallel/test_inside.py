@@ -11,6 +11,7 @@ from multiprocessing import get_context, resource_tracker
 import numpy as np
 import pytest
 
+import lightwork
 from lightwork import Memory, Parallel, delayed, rng
 from lightwork.errors import OptionError, OptionTypeError, PicklingFailedError, TaskFormatError
 
@@ -106,6 +107,11 @@ class TestSeed:
                 Parallel(n_jobs=n_jobs, seed=1)([delayed(draw)(0), 3])
             with pytest.raises(TaskFormatError, match="position 0 calls 3"):
                 Parallel(n_jobs=n_jobs, seed=1)([(3, (), {})])
+
+    def test_map_draws_the_same(self):
+        expected = Parallel(seed=4)(delayed(draw_rng)(i) for i in range(300))
+        assert lightwork.map(draw_rng, range(300), n_jobs=2, seed=4) == expected
+        assert list(lightwork.imap(draw_rng, range(300), n_jobs=2, seed=4)) == expected
 
     def test_what_is_no_seed_is_refused_at_once(self):
         with pytest.raises(OptionError):

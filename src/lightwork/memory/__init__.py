@@ -1,7 +1,7 @@
 """Functions that remember: a call into a remembered result.
 
-`memory` holds the settings, `memorized` and `calling` the way of one call, `key` what makes two calls one, `entry` one file,
-`stores` where the files lie, `task` the answer to a parallel loop (which this room does not know).
+`memory` holds the settings, `memorized` and `calling` the way of one call, `key` what makes two calls one, `entry` one
+file, `stores` where the files lie, `task` the answer to a parallel loop (which this room does not know).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
 from lightwork.parallel.batching import Pace, understand, window
+from lightwork.parallel.blocks import Calls
 from lightwork.parallel.options import (
     chosen,
     crew_options,
@@ -251,18 +252,21 @@ class Parallel(Generic[Kind]):
             The results, as `return_as` says.
         """
         source = tasks_of(iterable)
-        length = len(iterable) if isinstance(iterable, Sized) else None
+        calls = iterable if isinstance(iterable, Calls) else None
+        length = calls.length if calls else len(iterable) if isinstance(iterable, Sized) else None
         backend, workers = self._place()
         total = self.total if length is None else length
         replaced = type(self).print_progress is not Parallel.print_progress
         watcher = Watch(self, source, (backend.name, workers), total, replaced)
         seed = self._seed or inherited_seed()
         if seed is not None or self.contextvars:
-            source = self._dressed(source, backend, seed)
+            source, calls = self._dressed(source, backend, seed), None
         if backend.module is None:
             return self._plain(source, watcher)
         limit = window(self.pre_dispatch, workers)
-        pump = self._pump(cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher)
+        pump = self._pump(
+            cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher, calls
+        )
         if self.return_as == "list":
             return cast("list[T]", pump.collect())
         return cast("Generator[T, None, None]", pump.stream())
@@ -324,6 +328,7 @@ class Parallel(Generic[Kind]):
         length: int | None,
         limit: float,
         watcher: Watch,
+        calls: Calls[object] | None,
     ) -> Pump:
         hands = workers if length is None else max(1, min(workers, length))
         fixed = None if self.batch_size == "auto" else self.batch_size
@@ -339,4 +344,5 @@ class Parallel(Generic[Kind]):
             self.timeout,
             watcher,
             eager=limit == inf,
+            calls=calls,
         )

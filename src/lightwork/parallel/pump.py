@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol, cast
 from lightwork.errors import LightworkError, TaskFormatError
 from lightwork.parallel.backends.base import Crew, Died, Done, Encode, Event, Task
 from lightwork.parallel.batching import Pace
+from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.tasks import is_plain, refusal, triple
@@ -82,6 +83,8 @@ class Pump:
         Told how far the loop has come.
     eager : bool
         Whether the whole input is taken before anything else.
+    calls : Calls or None
+        The same input, where it calls one function: then it is read in blocks as far as that may be.
     """
 
     def __init__(
@@ -95,8 +98,11 @@ class Pump:
         watcher: Watcher,
         *,
         eager: bool = False,
+        calls: Calls[object] | None = None,
     ) -> None:
         self._prepared = self._prepare(source)
+        self._calls = None if eager else calls
+        self._settled: object = None
         self._eager = eager
         self._hire = hire
         self._crew: Crew | None = None
@@ -105,7 +111,7 @@ class Pump:
         self._outcomes = outcomes
         self._timeout = timeout
         self._watcher = watcher
-        self._out: dict[int, list[object]] = {}
+        self._out: dict[int, Sequence[object]] = {}
         self._finishes: dict[int, Callable[[object], object]] = {}
         self._answers = 0
         self._held: list[object] = []
@@ -266,6 +272,7 @@ class Pump:
             self._ended = True
             # The input is closed and arguments are let go now, not when they happen to be collected.
             self._prepared = iter(())
+            self._calls = None
             self._out.clear()
             self._watcher.ended(self._plan.finished, whole)
 
@@ -273,8 +280,10 @@ class Pump:
         """Take one span from the input; what needs no worker is answered at once."""
         plan = self._plan
         first = plan.taken
-        items = [*self._held, *islice(self._prepared, count - len(self._held))]
-        self._held = []
+        items: Sequence[object] | None = self._block(count)
+        if items is None:
+            items = [*self._held, *islice(self._prepared, count - len(self._held))]
+            self._held = []
         if len(items) < count:
             self.exhausted = True
             self._watcher.advanced(plan.finished, plan.taken + len(items), True)
@@ -287,6 +296,17 @@ class Pump:
         self._sort(first, items)
         if self._collecting and not self.exhausted:
             self._take_answers()
+
+    def _block(self, count: int) -> Block | None:
+        """The next tasks in one piece, where they may be sent as they are without a look at each."""
+        calls, crew = self._calls, self._crew
+        if calls is None or crew is None or self._settled is not calls.func:
+            return None
+        block = calls.take(count, None if crew.encode is None else _are_atoms)
+        if block is None:  # from here on, each is written down by itself
+            self._calls = None
+            self._prepared = self._prepare(iter(calls), self._plan.taken)
+        return block
 
     def _take_answers(self) -> None:
         """While the next tasks are answered, take them too: in a list they fill no window."""
@@ -301,11 +321,11 @@ class Pump:
             self._plan.took(len(items))
             self._sort(first, items)
 
-    def _needs(self, first: int, parcels: list[object]) -> None:
+    def _needs(self, first: int, parcels: Sequence[object]) -> None:
         self._out[first] = parcels
         self._plan.needs(first, len(parcels))
 
-    def _sort(self, first: int, items: list[object]) -> None:
+    def _sort(self, first: int, items: Sequence[object]) -> None:
         """Tell answers from tasks that need a worker; both go on in runs of neighbours."""
         start = 0
         for answered, group in groupby(items, _is_answer):
@@ -326,16 +346,16 @@ class Pump:
         self._watcher.remembered(len(run) - len(failures))
         self._add(first, [answer.value for answer in run], failures or None)
 
-    def _prepare(self, source: Iterator[object]) -> Iterator[object]:
+    def _prepare(self, source: Iterator[object], first: int = 0) -> Iterator[object]:
         """Each task in the form in which it waits for its worker, made before the next is taken from the input.
 
         An input may use one buffer again and again (``buffer[:] = i; yield delayed(f)(buffer)``): each task must be
         looked up, and written down where it will travel, with what the buffer holds now.
         """
         known: dict[type, bool] = {}
-        encode: Encode | None = None
+        encode: Encode | None = None if self._crew is None else self._crew.encode
         settled: object = None  # the function of the last task, if it may be sent without a further look
-        for index, given in enumerate(source):
+        for index, given in enumerate(source, first):
             task = given if is_plain(given) else triple(index, given)
             func, args, kwargs = task
             if func is settled and not kwargs and _are_atoms(map(type, args)):
@@ -355,6 +375,7 @@ class Pump:
             if self._crew is None:
                 encode = self._hire_crew().encode
             if encode is None:
+                self._settled = None if may_know else func
                 yield task
                 continue
             try:
@@ -362,7 +383,7 @@ class Pump:
             except Exception as error:
                 yield self._answer(index, None, error)
                 continue
-            settled = func if parcel is given else None
+            settled = self._settled = func if parcel is given else None
             yield parcel
 
     def _look_up(

@@ -233,7 +233,11 @@ class Worker:
     # --- tasks ---
 
     def _run(self, body: bytes | bytearray) -> None:
-        call, first, numbers, entries = cast("tuple[int, int, int | list[int], list[object]]", unpack(body))
+        call, first, numbers, told = cast(
+            "tuple[int, int, int | list[int], list[object] | tuple[object, ...]]", unpack(body)
+        )
+        # A tuple holds the one argument of each task.
+        entries: list[object] = list(zip(told, strict=True)) if isinstance(told, tuple) else told
         claim = self._page.words
         results: list[object] = []
         failures: list[tuple[int, object]] = []

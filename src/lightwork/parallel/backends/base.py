@@ -89,7 +89,7 @@ class Encode(Protocol):
         """The task as it will be given to `Crew.send`; raises what is to be raised for one that cannot travel.
 
         Where that is the task itself, its function needs no further look: later tasks of it whose arguments are atoms
-        (`workers.payload.ATOMS`), none by keyword, may be sent as they are.
+        (`workers.payload.ATOMS`), none by keyword, may be sent as they are, also as a `blocks.Block`.
         """
 
 
@@ -105,7 +105,7 @@ class Crew(Protocol):
         """How tasks are written down for `send`; None where they are sent as they are, as triples."""
 
     def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
-        """Queue a span with a worker: tasks as `encode` made them."""
+        """Queue a span with a worker: tasks as `encode` made them, in a list or in a `blocks.Block`."""
 
     def flush(self) -> None:
         """Let the workers have what was queued; `wait` does so too."""

@@ -14,6 +14,7 @@ from typing import cast
 
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Task
+from lightwork.parallel.blocks import Block
 from lightwork.workers.framing import Kind
 from lightwork.workers.payload import (
     ATOMS,
@@ -126,9 +127,12 @@ class Outgoing:
 
     def span(
         self, call: int, first: int, parcels: Sequence[Parcel | Task[object]]
-    ) -> tuple[bytes, list[Task[object]], list[Segment]]:
+    ) -> tuple[bytes, Sequence[Task[object]], list[Segment]]:
         """The message for a span, its tasks, and the segments that it needs."""
         known, taken = self._numbers, self._taken
+        if isinstance(parcels, Block):
+            rows = tuple(parcels.arguments) if parcels.single else parcels.arguments
+            return pack((call, first, known[id(parcels.func)], rows)), parcels, []
         needed: list[Segment] = []
         numbers: list[int] = []
         entries: list[object] = []

@@ -1,0 +1,192 @@
+"""Many calls of one function: the input of `lightwork.map`, as tasks one by one or as blocks. Pure.
+
+A loop over one function has no need of a triple for each task. `Calls` is its input and may be read in two ways, also
+in turns: as an iterable of tasks like any other, or by `Calls.take` in blocks, whose arguments are read from
+the input, looked at, and later written into a message each by one call at C speed.
+
+A `Block` is a sequence of tasks that makes a triple only of those that somebody asks for: of one to be sent again, or
+to be named in an error. So it may stand wherever a list of tasks does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice, repeat
+from typing import TypeVar, cast, overload
+
+from lightwork.errors import OptionTypeError, TaskFormatError
+from lightwork.parallel.backends.base import Task
+
+__all__ = ["Block", "Calls", "over", "over_rows"]
+
+T = TypeVar("T")
+
+
+class Block(Sequence[Task[object]]):
+    """Tasks of one function.
+
+    Parameters
+    ----------
+    func : callable
+        The function.
+    arguments : list
+        What it is called with: one value for each task where `single`, else a tuple.
+    single : bool
+        Whether the function takes one argument.
+
+    Examples
+    --------
+    >>> block = Block(pow, [(2, 3), (3, 2)], single=False)
+    >>> len(block), block[1]
+    (2, (<built-in function pow>, (3, 2), {}))
+    """
+
+    __slots__ = ("arguments", "func", "single")
+
+    def __init__(self, func: Callable[..., object], arguments: list[object], *, single: bool) -> None:
+        self.func = func
+        self.arguments = arguments
+        self.single = single
+
+    def __len__(self) -> int:
+        return len(self.arguments)
+
+    @overload
+    def __getitem__(self, place: int) -> Task[object]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Block: ...
+
+    def __getitem__(self, place: int | slice) -> Task[object] | Block:
+        if isinstance(place, slice):
+            return Block(self.func, self.arguments[place], single=self.single)
+        found = self.arguments[place]
+        return self.func, (found,) if self.single else cast("tuple[object, ...]", found), {}
+
+    def __iter__(self) -> Iterator[Task[object]]:
+        return _tasks(self.func, zip(self.arguments, strict=True) if self.single else self.arguments)
+
+
+class Calls(Iterable[Task[T]]):
+    """The input of a loop over one function; made by `over` and `over_rows`.
+
+    Parameters
+    ----------
+    func : callable
+        The function.
+    arguments : iterator
+        What it is called with: one value for each call where `single`, else a tuple.
+    single : bool
+        Whether the function takes one argument.
+    length : int or None
+        How many calls there will be, where that is known.
+    """
+
+    __slots__ = ("_arguments", "_single", "func", "length")
+
+    def __init__(
+        self, func: Callable[..., T], arguments: Iterator[object], *, single: bool, length: int | None
+    ) -> None:
+        self.func = func
+        self.length = length
+        self._arguments = arguments
+        self._single = single
+
+    def __iter__(self) -> Iterator[Task[T]]:
+        """The calls that are left, as tasks; nothing is read ahead."""
+        return _tasks(self.func, zip(self._arguments) if self._single else self._arguments)
+
+    def take(self, count: int, admits: Callable[[Iterable[type]], bool] | None = None) -> Block | None:
+        """The next calls, at most `count`, as one block.
+
+        Parameters
+        ----------
+        count : int
+            How many; fewer come only at the end of the input.
+        admits : callable or None
+            Told the types of all arguments, says whether they may go in a block. Where it denies that, the
+            calls stay in the input and the answer is None.
+
+        Examples
+        --------
+        >>> calls = over(abs, ([-1, -2, -3],))
+        >>> calls.take(2).arguments, list(calls)
+        ([-1, -2], [(<built-in function abs>, (-3,), {})])
+        """
+        taken = list(islice(self._arguments, count))
+        if admits is not None:
+            each = taken if self._single else chain.from_iterable(cast("list[tuple[object, ...]]", taken))
+            if not admits(map(type, each)):
+                self._arguments = chain(taken, self._arguments)
+                return None
+        return Block(self.func, taken, single=self._single)
+
+
+def over(func: Callable[..., T], iterables: Sequence[Iterable[object]]) -> Calls[T]:
+    """The calls that ``map(func, *iterables)`` makes: as many as the shortest of the iterables has items."""
+    _must_be_callable("map", func)
+    if not iterables:
+        raise OptionTypeError("map() needs something to go over; write lightwork.map(f, xs)")
+    iterators = [_iterator(position, iterable) for position, iterable in enumerate(iterables, 1)]
+    lengths = list(map(_length, iterables))
+    length = None if None in lengths else min(cast("list[int]", lengths))
+    if len(iterators) == 1:
+        return Calls(func, iterators[0], single=True, length=length)
+    return Calls(func, zip(*iterators), single=False, length=length)  # noqa: B905 - the shortest ends it, as in `map`
+
+
+def over_rows(func: Callable[..., T], iterable: Iterable[Iterable[object]]) -> Calls[T]:
+    """The calls that ``itertools.starmap(func, iterable)`` makes: each item holds the arguments of one."""
+    _must_be_callable("starmap", func)
+    rows = map(_row, enumerate(_iterator(1, iterable)))
+    return Calls(func, rows, single=False, length=_length(iterable))
+
+
+def _tasks(func: Callable[..., T], rows: Iterable[object]) -> Iterator[Task[T]]:
+    # One empty dictionary for all: a call copies it, and nothing else writes into it.
+    return zip(repeat(func), cast("Iterable[tuple[object, ...]]", rows), repeat({}))
+
+
+def _row(numbered: tuple[int, Iterable[object]]) -> tuple[object, ...]:
+    index, row = numbered
+    if type(row) is tuple:
+        return row
+    try:
+        return tuple(row)
+    except TypeError:
+        if hasattr(type(row), "__iter__"):
+            raise
+    from lightwork.observe.messages import shorten
+
+    raise TaskFormatError(
+        f"got {shorten(row)} at position {index}: starmap needs the arguments of each call as a tuple"
+    )
+
+
+def _must_be_callable(name: str, func: object) -> None:
+    if not callable(func):
+        from lightwork.observe.messages import shorten
+
+        raise OptionTypeError(
+            f"{name}({shorten(func)}, ...): {type(func).__name__} cannot be called; the function comes first"
+        )
+
+
+def _iterator(position: int, iterable: Iterable[T]) -> Iterator[T]:
+    try:
+        return iter(iterable)
+    except TypeError:
+        if hasattr(type(iterable), "__iter__"):
+            raise
+    from lightwork.observe.messages import shorten
+
+    raise OptionTypeError(
+        f"input {position}, {shorten(iterable)}, is not iterable; write lightwork.map(f, xs)"
+    )
+
+
+def _length(iterable: Iterable[object]) -> int | None:
+    try:
+        return len(iterable)  # type: ignore[arg-type]  # told by trying: some have one only at times
+    except TypeError:
+        return None

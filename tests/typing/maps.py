@@ -1,0 +1,37 @@
+"""What a type checker makes of `map` and its relatives; read by mypy (`make types`), never run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import assert_type
+
+import lightwork
+
+
+def one(x: int) -> str:
+    return str(x)
+
+
+def two(x: int, y: str) -> float:
+    return x + len(y)
+
+
+def many(a: int, b: int, c: int, d: int, e: int, f: int) -> bool:
+    return a + b + c + d + e + f > 0
+
+
+xs, ys = [1, 2], ["a", "b"]
+
+assert_type(lightwork.map(one, xs), list[str])
+assert_type(lightwork.map(two, xs, ys, n_jobs=2, backend="threads"), list[float])
+assert_type(lightwork.map(many, xs, xs, xs, xs, xs, xs), list[bool])
+assert_type(lightwork.map(lambda x: (x, x), xs), list[tuple[int, int]])
+assert_type(lightwork.imap(two, xs, ys), Generator[float, None, None])
+assert_type(lightwork.imap_unordered(one, xs), Generator[str, None, None])
+assert_type(lightwork.starmap(two, [(1, "a"), (2, "b")]), list[float])
+assert_type(lightwork.starmap(two, [[1, "a"], [2, "b"]]), list[float])
+
+lightwork.map(two, xs, xs)  # type: ignore[arg-type]
+lightwork.map(two, xs)  # type: ignore[arg-type]
+lightwork.starmap(two, [(1, 2)])  # type: ignore[arg-type]
+lightwork.map(one, xs, n_job=2)  # type: ignore[call-overload]
