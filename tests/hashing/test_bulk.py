@@ -185,6 +185,35 @@ def test_tuple_keys(size):
         assert hash(made(), name) == hash(made(), name) != hash(swapped, name)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [(math.inf, "a"), (-math.inf, "b")],
+        [("q" * 1000, "a"), (1, "b")],
+        [("é" * 800, "a"), (1, "b")],
+        [(1 << 4200, "a"), (2, "b")],
+        [(1 << 4200, "a"), ("2", "b")],
+        [(b"x" * 1020, 1), ("x", 1)],
+    ],
+    ids=["inf", "long", "wide", "big", "mixed", "bytes"],
+)
+@pytest.mark.parametrize("texts", [0, 1500])
+def test_the_order_of_insertion_does_not_count_for_odd_keys(odd, texts):
+    """What the checks of a slice find odd may lie in one slice in one order and in two in another."""
+    one, other = odd
+    others = [(f"{i}", "") for i in range(texts)] + [(float(i), str(i)) for i in range(2000)]
+    together = [one, other, *others]
+    apart = [one, *others, other]
+    values = dict.fromkeys(together, 1)
+    for key, value in zip(odd, (math.inf, -math.inf), strict=True):
+        values[key] = value
+    assert digest(set(together)) == digest(set(apart))
+    assert digest(dict.fromkeys(together)) == digest(dict.fromkeys(apart))
+    assert digest({key: values[key] for key in together}) == digest({key: values[key] for key in apart})
+    swapped = {**values, one: values[other], other: values[one]}
+    assert digest(swapped) != digest(values)
+
+
 class Pair(tuple):
     def __new__(cls, *items):
         return super().__new__(cls, items)

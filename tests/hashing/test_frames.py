@@ -243,6 +243,8 @@ def arrow_arrays(pa):
     yield ["a", "b", None, "b"], pa.dictionary(pa.int8(), pa.string())
     yield [[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())
     yield [[1, 2], None, [3, 4]], pa.list_(pa.int64(), 2)
+    yield ["a", None, "bcd" * 10, ""], pa.string_view()
+    yield [b"a", None, b"bcd" * 10], pa.binary_view()
 
 
 def test_arrow():

@@ -1,14 +1,15 @@
 """What of a NumPy array counts: its type, dtype, shape, memory order and elements.
 
 The law: C order is told from Fortran order, as a pickle round trip does; strides are not. Bytes that are no
-element's do not count: padding in structs, data under a mask. Elements that are objects are walked; all others count
-bit by bit, so NaN by NaN's payload. NumPy is imported only where an array is at hand: the program has done so itself.
+element's do not count: padding in structs and in long doubles, data under a mask. Elements that are objects are
+walked; all others count bit by bit, so NaN by NaN's payload. NumPy is imported only where an array is at hand: the
+program has done so itself.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightwork.hashing.buffers import digest_array
 from lightwork.hashing.taken import Rule, Taken, by_reduce, same_pickling, traced
@@ -33,13 +34,28 @@ def dtype_parts(dtype: Any) -> tuple[Any, ...]:
             (dtype.str,) if type(dtype).__module__.startswith("numpy") else (dtype.str, name_of(type(dtype)))
         )
     if dtype.kind == "T":
-        return ("T", dtype.coerce, repr(getattr(dtype, "na_object", None)))
+        missing = (repr(dtype.na_object),) if hasattr(dtype, "na_object") else ()
+        return ("T", dtype.coerce, *missing)
     return (dtype.str, dtype.name, name_of(type(dtype)))
 
 
+class Layout(NamedTuple):
+    """How the elements of an array are made free of bytes that belong to no value."""
+
+    packed: Any  # the dtype without gaps between its fields
+    unused: Any  # places in a packed element that are not part of a number
+
+
 @functools.lru_cache(256)
+def _layout(dtype: Any) -> Layout | None:
+    """Return how to pack elements of a dtype; None where all their bytes count."""
+    packed = _packed(dtype)
+    if packed.itemsize == dtype.itemsize and _used(dtype).all():
+        return None
+    return Layout(packed, (~_used(packed)).nonzero()[0])
+
+
 def _packed(dtype: Any) -> Any:
-    """Return a struct's dtype without the gaps between its fields."""
     import numpy as np
 
     if dtype.subdtype is not None:
@@ -50,8 +66,41 @@ def _packed(dtype: Any) -> Any:
     return np.dtype([(name, _packed(dtype.fields[name][0])) for name in dtype.names])
 
 
-@functools.lru_cache(256)
+def _used(dtype: Any) -> Any:
+    """Mark the bytes of an element that make up its value."""
+    import numpy as np
+
+    used = np.zeros(dtype.itemsize, bool)
+    if dtype.subdtype is not None:
+        base, _ = dtype.subdtype
+        used.reshape(-1, base.itemsize or 1)[:] = _used(base) if base.itemsize else False
+    elif dtype.names is not None:
+        for name in dtype.names:
+            field, offset = dtype.fields[name][:2]
+            used[offset : offset + field.itemsize] |= _used(field)
+    elif dtype.char in "gG" and np.finfo(dtype).nmant == 63:
+        # The processor's 80 bits, padded with whatever lay there to 12 or 16 bytes.
+        numbers = used.reshape(1 if dtype.char == "g" else 2, -1)
+        numbers[:, :10] = True
+        if not dtype.isnative:
+            numbers[:] = numbers[:, ::-1]
+    else:
+        used[:] = True
+    return used
+
+
 def _dtype_text(dtype: Any) -> str:
+    """Write a dtype as text. NumPy calls structs of records equal to those of plain structs: these are kept apart."""
+    if dtype.names is None:
+        return _text_of(dtype, None)
+    fields = [dtype.fields[name][0] for name in dtype.names]
+    if any((field.base if field.subdtype else field).names for field in fields):
+        return repr(dtype_parts(dtype))
+    return _text_of(dtype, dtype.type)
+
+
+@functools.lru_cache(256)
+def _text_of(dtype: Any, kind: type | None) -> str:
     return repr(dtype_parts(dtype))
 
 
@@ -61,13 +110,12 @@ def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
     walk.heavy = walk.heavy or array.nbytes > 4096
     order = "F" if array.flags.fnc else "C"
     data: Any
-    if dtype.names is None:
-        data = array.ravel().tolist() if dtype.hasobject else digest_array(array, walk.algo)
-    elif dtype.hasobject:
-        data = tuple([_field(array[name], walk) for name in dtype.names])
+    if not dtype.hasobject:
+        data = digest_array(array, walk.algo, _layout(dtype) if dtype.char in "VgG" else None)
+    elif dtype.names is None:
+        data = array.ravel().tolist()
     else:
-        packed = _packed(dtype)
-        data = digest_array(array, walk.algo, None if packed.itemsize == dtype.itemsize else packed)
+        data = tuple([_field(array[name], walk) for name in dtype.names])
     return (_dtype_text(dtype), order, data, *array.shape)
 
 
@@ -120,8 +168,11 @@ def _masked(value: Any, walk: Walk) -> Taken:
         name = name_of(type(value))
     hard = bool(value._hardmask)
     fill = value._fill_value
-    if fill is not None and fill == np.ma.default_fill_value(value.dtype):
-        fill = None  # asking for it stores it
+    if fill is not None:
+        default = np.array(np.ma.default_fill_value(value.dtype))
+        defaults = [array_parts(each, walk) for each in (default, default.astype(value.dtype))]
+        if array_parts(np.asarray(fill), walk) in defaults:
+            fill = None  # asking for it stores it
     if value.dtype.names is not None:
         fields = tuple([value[field].view(np.ma.MaskedArray) for field in value.dtype.names])
         return Taken(name, (_dtype_text(value.dtype), fields, fill, hard))

@@ -85,6 +85,16 @@ def is_plain(items: Any, kinds: set[type]) -> bool:
     return float not in kinds or not _holds_nan(items, kinds)
 
 
+def is_plain_atom(item: Any) -> bool:
+    """Whether a single atom is plain. All that pass `is_plain` are; of those that it turns down, some are as well."""
+    kind = type(item)
+    if kind is str or kind is bytes:
+        return len(item) <= LONG
+    if kind is float:
+        return bool(item == item)
+    return kind in ATOMS and kind is not complex and len(dumps(item, 2)) <= LONG
+
+
 def _are_short(items: Any, kinds: set[type]) -> bool:
     if len(kinds) > 1:
         return bool(max(map(getsizeof, items)) <= LONG)

@@ -162,15 +162,15 @@ def digest_text(text: str, algo: Algorithm) -> bytes:
     return pieces.digest()
 
 
-def digest_array(array: np.ndarray[Any, Any], algo: Algorithm, packed: Any = None) -> bytes:
+def digest_array(array: np.ndarray[Any, Any], algo: Algorithm, layout: Any = None) -> bytes:
     """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order.
 
-    Structs with gaps between their fields come with the dtype to which they are `packed`, block by block.
+    Where bytes of an element do not count, the `layout` (`arrays.Layout`) says how to pack it, block by block.
     """
-    if packed is not None:
+    if layout is not None:
         pieces = Pieces(algo)
         for block in _blocks(array.T if array.flags.fnc else array):
-            pieces.add(_bytes_of(block.astype(packed)))
+            pieces.add(_bytes_of(block, layout))
         return pieces.digest()
     flags = array.flags
     if flags.c_contiguous:
@@ -183,11 +183,19 @@ def digest_array(array: np.ndarray[Any, Any], algo: Algorithm, packed: Any = Non
     return pieces.digest()
 
 
-def _bytes_of(array: np.ndarray[Any, Any]) -> Any:
+def _bytes_of(array: np.ndarray[Any, Any], layout: Any = None) -> Any:
     """View a C-contiguous array as bytes; `memoryview` itself refuses dates and extension types."""
     import numpy as np
 
-    return array.reshape(-1).view(np.uint8).data if array.nbytes else b""
+    if not array.nbytes:
+        return b""
+    if layout is None:
+        return array.reshape(-1).view(np.uint8).data
+    packed, unused = layout
+    data = array.astype(packed).reshape(-1).view(np.uint8)
+    if len(unused):
+        data.reshape(-1, packed.itemsize)[:, unused] = 0
+    return data.data
 
 
 def _blocks(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:

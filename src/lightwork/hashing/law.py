@@ -93,7 +93,7 @@ LAW = (
         "NumPy arrays",
         "numpy.ndarray numpy.memmap",
         "type, dtype with byte order, shape, C or Fortran order, elements (floats bit by bit, so NaN by payload)",
-        "strides: a view is its copy; padding in structs; an array in both orders is in C order; "
+        "strides: a view is its copy; padding in structs and long doubles; an array in both orders is in C order; "
         "with `coerce_mmap`, whether it is mapped",
     ),
     Row(

@@ -25,7 +25,7 @@ from typing import Any, cast
 from lightwork.errors import OptionTypeError
 from lightwork.hashing import arrays, frames
 from lightwork.hashing.atoms import Term, atom, count, flat, is_inline, quick
-from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.buffers import BLOCK, XXH3_128, Pieces
 from lightwork.hashing.libraries import is_library_module
 from lightwork.hashing.taken import (
     Rule,
@@ -64,11 +64,9 @@ def _reduced(name: str) -> Rule:
     return rule
 
 
-def _text(name: str) -> Rule:
-    def rule(value: Any, walk: Walk) -> Taken:
-        return Taken(name, (str(value),))
-
-    return rule
+def _decimal(value: Any, walk: Walk) -> Taken:
+    # Whether the exponent's letter is a capital is up to the thread's context.
+    return Taken("decimal.Decimal", (str(value).replace("e", "E"),))
 
 
 def _named(value: Any, walk: Walk) -> Taken:
@@ -80,12 +78,29 @@ def _bytearray(value: bytearray, walk: Walk) -> Taken:
 
 
 def _memoryview(value: memoryview, walk: Walk) -> Taken:
-    data = data_of(value, walk) if value.c_contiguous else value.tobytes()
-    return Taken("memoryview", (value.format, value.shape, data))
+    try:
+        return Taken("memoryview", (value.format, value.shape, _viewed(value, walk)))
+    except ValueError as error:
+        raise refuse(walk, value, str(error)) from error  # it was released
+
+
+def _viewed(view: memoryview, walk: Walk) -> bytes:
+    """Digest what a view shows, in C order: where it lies or, if there are gaps, by a block of copies at a time."""
+    if view.c_contiguous:
+        return data_of(view, walk)
+    walk.heavy = True
+    pieces = Pieces(walk.algo)
+    step = max(1, BLOCK * len(view) // view.nbytes)
+    for start in range(0, len(view), step):
+        pieces.add(view[start : start + step].tobytes())
+    return pieces.digest()
 
 
 def _pickle_buffer(value: Any, walk: Walk) -> Taken:
-    return Taken("buffer", (data_of(value.raw(), walk),))
+    try:
+        return Taken("buffer", (data_of(value.raw(), walk),))
+    except (BufferError, ValueError) as error:
+        raise refuse(walk, value, str(error)) from error  # with gaps, or released: pickle refuses these too
 
 
 def _array(value: Any, walk: Walk) -> Taken:
@@ -249,7 +264,7 @@ LATE: dict[str, Rule] = {
     "array.array": _array,
     "_pickle.PickleBuffer": _pickle_buffer,
     "pickle.PickleBuffer": _pickle_buffer,
-    "decimal.Decimal": _text("decimal.Decimal"),
+    "decimal.Decimal": _decimal,
     "fractions.Fraction": _attributes("fractions.Fraction", "numerator", "denominator"),
     "uuid.UUID": _attributes("uuid.UUID", "int"),
     "datetime.datetime": _datetime,

@@ -63,6 +63,8 @@ def by_reduce(value: Any, walk: Walk) -> Taken:
         home = getattr(value, "__module__", None) or kind.__module__
         return Taken("global", (f"{home}.{reduced}", *version_of(home, walk)))
     maker, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
+    if maker is kind and isinstance(value, set | frozenset) and _is_pickled_unordered(kind):
+        arguments = tuple([frozenset(each) for each in arguments])
     if maker in _NEW or maker is _RECONSTRUCT:
         how, arguments = "new", arguments[1:]
     elif maker is kind:
@@ -95,6 +97,12 @@ def _reduce(value: Any, walk: Walk) -> str | tuple[Any, ...]:
 def same_pickling(kind: Any, base: Any) -> bool:
     """Whether a class is pickled as its base is."""
     return bool(kind.__reduce_ex__ is base.__reduce_ex__ and kind.__reduce__ is base.__reduce__)
+
+
+def _is_pickled_unordered(kind: Any) -> bool:
+    """Whether a set's class is pickled with its elements in the order of a hash table."""
+    base = set if issubclass(kind, set) else frozenset
+    return same_pickling(kind, base) and kind.__iter__ is base.__iter__
 
 
 def is_plain_instance(kind: Any, value: Any) -> bool:

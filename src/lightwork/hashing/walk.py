@@ -17,7 +17,7 @@ connected components). Inside a cycle, then, which objects are shared is part of
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from marshal import dumps
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from lightwork.hashing.atoms import (
     flat,
     is_inline,
     is_plain,
+    is_plain_atom,
     pack,
     quick,
 )
@@ -390,11 +391,15 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
     parts = iter(items.items() if pairs else items)
     while piece := list(islice(parts, SLICE)):  # each slice is done with while it is in the processor's cache
         keys, values = zip(*piece, strict=True) if pairs else (piece, ())
-        if set(map(type, keys)) != _ONLY_TUPLE or max(map(len, keys)) > INLINE or not are_plain_rows(keys):
+        if set(map(type, keys)) != _ONLY_TUPLE or max(map(len, keys)) > INLINE:
             return None
-        if pairs and not is_plain(values, set(map(type, values))):
+        # Slices come in the order of insertion, so what is decided here must be a property of each item by itself:
+        # the quick checks, which look at a slice as a whole, may turn it down wrongly, and then each atom is asked.
+        if not are_plain_rows(keys) and not all(map(is_plain_atom, chain.from_iterable(keys))):
             return None
-        digests += [once(dumps(each, 2)) for each in piece]
+        if pairs and not is_plain(values, set(map(type, values))) and not all(map(is_plain_atom, values)):
+            return None
+        digests.append(b"".join([once(dumps(each, 2)) for each in piece]))
     return b"M" + _added_up(b"".join(digests)).to_bytes(16, "little")
 
 
