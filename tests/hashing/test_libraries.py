@@ -45,10 +45,10 @@ def test_versions_count_by_their_first_two_numbers(monkeypatch):
     assert libraries.library_name("json") == ""
     major, minor = np.__version__.split(".")[:2]
     assert libraries.library_name("numpy.linalg") == f"numpy {major}.{minor}"
-    libraries._minor_version.cache_clear()
+    libraries._version.cache_clear()
     monkeypatch.setattr(np, "__version__", "9.8.7rc1")
     assert libraries.library_name("numpy") == "numpy 9.8"
-    libraries._minor_version.cache_clear()
+    libraries._version.cache_clear()
 
 
 def test_a_wrapper_belongs_to_the_file_that_made_it():

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from lightwork.errors import OptionError
 from lightwork.hashing.atoms import quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
-from lightwork.hashing.libraries import is_library_module
 from lightwork.hashing.rules import register_hash
+from lightwork.hashing.scope import EVERYTHING, Scope, ScopedWalk
 from lightwork.hashing.walk import Walk
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ def digest(obj: object) -> bytes:
     return Walk().digest(obj)
 
 
-def survey(obj: object) -> tuple[bytes, tuple[type, ...]]:
+def survey(obj: object, scope: Scope = EVERYTHING) -> tuple[bytes, tuple[type, ...]]:
     """Return the digest of a value, and the user's classes whose instances it holds, in no order.
 
     An instance's methods run where the instance is used. So where it is an argument of a remembered call, its
-    class should count by what it does (`fingerprint`); its digest has only the name of the class.
+    class should count by what it does (`fingerprint`); its digest has only the name of the class. Functions and
+    classes that are values themselves count as far as `scope` says; classes that it leaves out are not returned.
 
     Examples
     --------
@@ -54,10 +55,10 @@ def survey(obj: object) -> tuple[bytes, tuple[type, ...]]:
     encoding = quick(obj, XXH3_128)
     if encoding is not None:
         return XXH3_128.once(encoding), ()
-    walk = Walk()
+    walk = Walk() if scope is EVERYTHING else ScopedWalk(scope)
     walk.kinds = set()
     found = walk.digest(obj)
-    return found, tuple([kind for kind in walk.kinds if not is_library_module(kind.__module__)])
+    return found, tuple([kind for kind in walk.kinds if scope.counts(kind)])
 
 
 def hash(obj: object, hash_name: str = "xxh3_128", coerce_mmap: bool = False) -> str:

@@ -20,7 +20,8 @@ from typing import Any
 from lightwork.hashing.atoms import ATOMS, atom
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of
-from lightwork.hashing.libraries import is_library_code, is_library_module, is_library_root, library_name
+from lightwork.hashing.libraries import is_library_file
+from lightwork.hashing.scope import EVERYTHING, Scope, is_below, scope_of
 from lightwork.hashing.syntax import Chain, Names
 from lightwork.hashing.uses import BY_ID, CODE, digest_here, is_frozen, is_handle, size_of
 from lightwork.hashing.walk import Encoding, Steps, Walk
@@ -33,6 +34,7 @@ LIBRARY = "libraries, by version"
 STATE = "state, left out: this code changes it"
 HANDLE = "handles, left out"
 UNFOLLOWED = "not followed"
+IGNORED = "left out, as you said"
 
 
 class _Missing:
@@ -45,7 +47,12 @@ MISSING: Any = _Missing()
 class Trace:
     """What a fingerprinting walk met: code, and the places that must stay as they are."""
 
-    def __init__(self, state: frozenset[tuple[int, str]]) -> None:
+    def __init__(
+        self, state: frozenset[tuple[int, str]], scope: Scope = EVERYTHING, root: Any = None
+    ) -> None:
+        self.scope = scope
+        self.root = root
+        self._root_name = name_of_code(root)
         self.state = state  # (id of a module's namespace or of a class, name): what followed code changes
         self.changed: set[tuple[int, str]] = set()
         self.codes: dict[int, tuple[str, bytes, types.CodeType]] = {}
@@ -54,6 +61,13 @@ class Trace:
         self.volatile: dict[int, tuple[Any, bytes]] = {}
         self.notes: dict[str, set[str]] = {}
         self.changed_files: set[str] = set()
+
+    def ignores(self, name: str) -> bool:
+        """Whether what bears a name was said not to count. What is looked at always counts, with all in it."""
+        if not self.scope.ignore_deps or not self.scope.ignores(name) or is_below(name, (self._root_name,)):
+            return False
+        self.note(IGNORED, name)
+        return True
 
     def note(self, kind: str, name: str) -> None:
         """Note for people what the walk met."""
@@ -80,31 +94,44 @@ def _apart(value: Any, walk: Walk) -> Steps:
         return b"I" + id(value).to_bytes(8, "little")
     from lightwork.hashing.source import fingerprint
 
-    return b"F" + fingerprint(value).digest
+    scope = scope_of(walk)
+    if scope.ignores(name_of_code(value)):
+        return _ignored(name_of_code(value))
+    return b"F" + fingerprint(value, scope).digest
+
+
+def name_of_code(value: Any) -> str:
+    """Return ``module.qualname``; empty for what has no name."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    return f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else ""
+
+
+def _ignored(name: str) -> bytes:
+    return _text("ignored " + name)
 
 
 def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
     out = Encoding(walk.algo, b"F")
     code = value.__code__
     module = value.__globals__.get("__name__")
-    walk.trace.functions.append(value)
-    if is_library_code(code, module):
-        library = library_name(module, code.co_filename)
+    trace, scope = walk.trace, walk.trace.scope
+    trace.functions.append(value)
+    if scope.is_library_code(code, module):
+        library = scope.library_name(module, code.co_filename)
         walk.trace.note(LIBRARY, library or f"{module}.{code.co_qualname}")
         out.add(_text(f"{code.co_qualname} {library}"))
-        if value.__closure__ and not _is_of_library(value):
+        if value.__closure__ and not _is_of_library(value, scope):
             yield from _closure(value, NOTHING_CHANGED, out, walk)
         return out.term()
     name = f"{value.__module__}.{value.__qualname__}"
+    if trace.ignores(name):
+        return _ignored(name)
     definition = definition_of(code, value.__globals__)
-    walk.trace.codes[id(code)] = (name, definition.token, code)
-    walk.trace.note(FUNCTION, name)
+    trace.codes[id(code)] = (name, definition.token, code)
+    trace.note(FUNCTION, name)
     if definition.changed_file is not None:
-        walk.trace.changed_files.add(definition.changed_file)
+        trace.changed_files.add(definition.changed_file)
     out.add(_text("function") + definition.digest)
-    for module in definition.imported:
-        if not is_library_root(module.partition(".")[0]):
-            walk.trace.note(UNFOLLOWED, f"{value.__qualname__}: import {module or '.'} in its body")
     for place, default in enumerate(value.__defaults__ or ()):
         out.add((yield from _value(default, f"{value.__qualname__}: default {place}", walk)))
     out.add(_text("by keyword"))
@@ -112,8 +139,17 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
         out.add(_text(key))
         out.add((yield from _value(default, f"{value.__qualname__}: {key}", walk)))
     yield from _closure(value, definition.cells, out, walk)
-    yield from _names(value, definition.names, out, walk)
+    if scope.track == "deps":
+        _note_imports(value, definition.imported, trace)
+        yield from _names(value, definition.names, out, walk)
     return out.term()
+
+
+def _note_imports(value: types.FunctionType, imported: tuple[str, ...], trace: Trace) -> None:
+    """Note what a function imports of the user's when it runs: nobody can know now what that will be."""
+    for module in imported:
+        if not trace.scope.is_library_root(module.partition(".")[0]) and not trace.ignores(module):
+            trace.note(UNFOLLOWED, f"{value.__qualname__}: import {module or '.'} in its body")
 
 
 def _value(value: Any, name: str, walk: Walk) -> Steps:
@@ -124,8 +160,8 @@ def _value(value: Any, name: str, walk: Walk) -> Steps:
             walk.trace.note(VALUE, name)
         return (yield value)
     if isinstance(value, types.ModuleType):
-        module = value.__name__
-        library = library_name(module) if is_library_module(module) else ""
+        module, scope = value.__name__, walk.trace.scope
+        library = scope.library_name(module) if scope.is_library_module(module) else ""
         walk.trace.note(LIBRARY, library or module)
         return _text(f"module {module} {library}")
     return _data_term(value, name, walk)
@@ -135,9 +171,9 @@ def _text(text: str) -> bytes:
     return atom(text, str, XXH3_128)
 
 
-def _is_of_library(value: types.FunctionType) -> bool:
+def _is_of_library(value: types.FunctionType, scope: Scope) -> bool:
     """Whether a library's module holds a function under its name: then what it closes over is the library's too."""
-    if not is_library_module(value.__module__):
+    if not scope.is_library_module(value.__module__):
         return False
     found: Any = sys.modules.get(value.__module__)
     for part in value.__qualname__.split("."):
@@ -175,9 +211,13 @@ def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -
             continue  # `x.a` and `x.b` both lead to x
         seen.add((id(home), name))
         dotted = ".".join(chain[: chain.index(name) + 1])
+        place = f"{home.get('__name__', value.__module__)}.{name}"
+        if trace.ignores(place):
+            out.add(_ignored(dotted))
+            continue
         if (id(home), name) in trace.state:
             out.add(_text("state " + dotted))
-            trace.note(STATE, f"{home.get('__name__', value.__module__)}.{name}")
+            trace.note(STATE, place)
             continue
         content = trace.see(home, name)
         if content is MISSING:
@@ -211,7 +251,7 @@ def _resolve(space: dict[str, Any], chain: Chain, trace: Trace) -> tuple[Any, st
     home = space
     for name in chain[:-1]:
         value = trace.see(home, name)
-        if not isinstance(value, types.ModuleType) or is_library_module(value.__name__):
+        if not isinstance(value, types.ModuleType) or trace.scope.is_library_module(value.__name__):
             return home, name
         home = vars(value)
     return home, chain[-1]
@@ -274,7 +314,12 @@ def class_steps(value: type, walk: Walk) -> Steps:
 
 def _traced_class(value: type, walk: Walk) -> Steps:
     """Encode a class by what it does: its bases, its methods, its attributes, its fields."""
-    walk.trace.note(CLASS, f"{value.__module__}.{value.__qualname__}")
+    trace, name = walk.trace, f"{value.__module__}.{value.__qualname__}"
+    if trace.ignores(name):
+        return _ignored(name)
+    if trace.scope.track != "deps" and value is not trace.root:
+        return _text("class " + name)
+    trace.note(CLASS, name)
     out = Encoding(walk.algo, b"C" + _text(value.__qualname__))
     walk.label = ".__bases__"
     out.add((yield value.__bases__))
@@ -288,16 +333,16 @@ def _traced_class(value: type, walk: Walk) -> Steps:
         if key in _NOT_BEHAVIOUR or _is_made(content, value) or isinstance(content, _SLOTS):
             continue
         out.add(_text(key))
-        if (id(value), key) in walk.trace.state:
+        if (id(value), key) in trace.state or trace.ignores(f"{name}.{key}"):
             continue
-        walk.trace.see(value, key)
+        trace.see(value, key)
         content = content.func if isinstance(content, functools.cached_property) else content
         out.add((yield from _value(content, f"{value.__qualname__}.{key}", walk)))
-    for name, field in sorted(space.get("__dataclass_fields__", {}).items()):
+    for key, field in sorted(space.get("__dataclass_fields__", {}).items()):
         for default in (field.default, field.default_factory):
             if not isinstance(default, type(dataclasses.MISSING)):  # one that came by value is another
-                out.add(_text(name))
-                out.add((yield from _value(default, f"{value.__qualname__}.{name}", walk)))
+                out.add(_text(key))
+                out.add((yield from _value(default, f"{value.__qualname__}.{key}", walk)))
     return out.term()
 
 
@@ -313,7 +358,7 @@ def _is_made(content: Any, owner: type) -> bool:
     by_decorator = (
         "__dataclass_fields__" in vars(owner) or "__attrs_attrs__" in vars(owner) or hasattr(owner, "_fields")
     )
-    return by_decorator and (code.co_filename.startswith("<") or is_library_code(code, None))
+    return by_decorator and (code.co_filename.startswith("<") or is_library_file(code.co_filename))
 
 
 def _fields(value: type) -> Any:

@@ -14,7 +14,6 @@ import re
 import sys
 import sysconfig
 import types
-from typing import Any
 
 _FOLDERS = ("site-packages", "dist-packages")
 
@@ -51,15 +50,22 @@ def is_library_module(name: str | None) -> bool:
     return isinstance(filename, str) and is_library_file(filename)
 
 
-def library_name(module: str | None, filename: str | None = None) -> str:
-    """Return a library's name and version, as far as they count: ``numpy 2.4``; ``""`` for the standard library."""
+def library_name(module: str | None, filename: str | None = None, versions: str = "minor") -> str:
+    """Return a library's name and version, as far as they count: ``numpy 2.4``; ``""`` for the standard library.
+
+    Of the version count the first two numbers (``"minor"``), all of it (``"exact"``), or nothing (``"none"``).
+    """
     root = (module or "").partition(".")[0]
     if filename is not None and not is_library_module(root):
         # Decorators give their wrappers the module of what they wrap; the file does not lie.
         root = _root_of_file(filename)
     if not root or root in sys.stdlib_module_names or root == "builtins":
         return ""
-    return f"{root} {_minor_version(root)}"
+    if versions == "none":
+        return root
+    version = _version(root)
+    minor = re.match(r"\d+(\.\d+)?", version) if versions == "minor" else None
+    return f"{root} {minor.group() if minor else version}"
 
 
 def _root_of_file(filename: str) -> str:
@@ -71,18 +77,17 @@ def _root_of_file(filename: str) -> str:
 
 
 @functools.lru_cache(1024)
-def _minor_version(root: str) -> str:
-    version: Any = getattr(sys.modules.get(root), "__version__", None)
-    if not isinstance(version, str):
-        from importlib import metadata
+def _version(root: str) -> str:
+    version: object = getattr(sys.modules.get(root), "__version__", None)
+    if isinstance(version, str):
+        return version
+    from importlib import metadata
 
-        try:
-            version = metadata.version(root)
-        except metadata.PackageNotFoundError:
-            names = metadata.packages_distributions().get(root)
-            version = metadata.version(names[0]) if names else ""
-    match = re.match(r"\d+(\.\d+)?", version)
-    return match.group() if match else version
+    try:
+        return metadata.version(root)
+    except metadata.PackageNotFoundError:
+        names = metadata.packages_distributions().get(root)
+        return metadata.version(names[0]) if names else ""
 
 
 def is_library_code(code: types.CodeType, module: str | None) -> bool:

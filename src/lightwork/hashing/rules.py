@@ -26,7 +26,7 @@ from lightwork.errors import OptionTypeError
 from lightwork.hashing import arrays, frames
 from lightwork.hashing.atoms import Term, atom, count, flat, is_inline, quick
 from lightwork.hashing.buffers import BLOCK, XXH3_128, Pieces
-from lightwork.hashing.libraries import is_library_module
+from lightwork.hashing.scope import scope_of
 from lightwork.hashing.taken import (
     Rule,
     Taken,
@@ -371,7 +371,7 @@ def _steps_of_code(kind: type) -> StepsOf | None:
 
 def classes(value: type, walk: Walk) -> Steps:
     """Encode a class: a library's by its name, the user's by what it does."""
-    if is_library_module(value.__module__):
+    if scope_of(walk).is_library_module(value.__module__):
         yield from ()
         return (
             count(b"C", 2)

@@ -29,13 +29,16 @@ from lightwork.hashing.follow import (
     CLASS,
     FUNCTION,
     HANDLE,
+    IGNORED,
     LIBRARY,
     MISSING,
     STATE,
     UNFOLLOWED,
     VALUE,
     Trace,
+    name_of_code,
 )
+from lightwork.hashing.scope import EVERYTHING, Scope
 from lightwork.hashing.uses import digest_here
 from lightwork.hashing.walk import Walk
 from lightwork.observe import notices
@@ -158,7 +161,8 @@ def _watch(
     return home, get, values if len(there) != 1 else values * 2, frozenset(seen) - frozenset(there)
 
 
-_records: dict[int, tuple[weakref.ref[Any], Record]] = {}
+# By the function's id; under another scope than the usual one, by id and scope.
+_records: dict[Any, tuple[weakref.ref[Any], Record]] = {}
 _lock = threading.RLock()  # one look at a time: caches of files and of definitions have no locks of their own
 
 
@@ -174,13 +178,15 @@ _RECORDS = 1024  # functions whose fingerprints are kept
 _told: set[str] = set()
 
 
-def fingerprint(func: Callable[..., Any]) -> Fingerprint:
+def fingerprint(func: Callable[..., Any], scope: Scope = EVERYTHING) -> Fingerprint:
     """Return what a function runs and depends on, in one digest.
 
     Parameters
     ----------
     func : callable
         A function, class, method, partial or built-in.
+    scope : Scope, optional
+        How far to go; by default all of the user's code is followed.
 
     Returns
     -------
@@ -196,42 +202,47 @@ def fingerprint(func: Callable[..., Any]) -> Fingerprint:
     >>> fingerprint(double) is fingerprint(double)
     True
     """
-    known = _records.get(id(func))
+    key = id(func) if scope is EVERYTHING else (id(func), scope)
+    known = _records.get(key)
     if known is not None and known[0]() is func and known[1].holds(func):
         return known[1].fingerprint
     if not callable(func):
         raise OptionTypeError(f"only what can be called has a fingerprint, not {func!r}")
+    if scope.track == "none":
+        name = name_of_code(func)
+        if name and "<" not in name:
+            return Fingerprint(XXH3_128.once(b"name" + name.encode()), (), ())
+        scope = scope._replace(track="function")
     with _lock:
-        record = _look(func)
+        record = _look(func, scope)
     while len(_records) >= _RECORDS:
         _records.pop(next(iter(list(_records))), None)
     try:
-        key = id(func)
         _records[key] = (weakref.ref(func, lambda _: _records.pop(key, None)), record)
     except TypeError:
         return record.fingerprint  # a callable that cannot be referred to weakly is looked at on each call
     return record.fingerprint
 
 
-def definitions_to_send(func: Callable[..., Any]) -> tuple[Sent, ...]:
+def definitions_to_send(func: Callable[..., Any], scope: Scope = EVERYTHING) -> tuple[Sent, ...]:
     """Return what another process should know of the code that goes there by value with a function (`receive`)."""
-    fingerprint(func)
-    known = _records.get(id(func))
+    fingerprint(func, scope)
+    known = _records.get(id(func) if scope is EVERYTHING else (id(func), scope))
     return to_send(known[1].travelling) if known is not None and known[0]() is func else ()
 
 
-def _look(func: Any) -> Record:
-    digest, trace = _trace(func)
+def _look(func: Any, scope: Scope) -> Record:
+    digest, trace = _trace(func, scope)
     codes = sorted({(name, token) for name, token, _ in trace.codes.values()})
     made = Fingerprint(digest, tuple([token for _, token in codes]), tuple([name for name, _ in codes]))
     _warn(func, trace)
     return Record(func, made, trace)
 
 
-def _trace(func: Any) -> tuple[bytes, Trace]:
+def _trace(func: Any, scope: Scope) -> tuple[bytes, Trace]:
     state: frozenset[tuple[int, str]] = frozenset()
     while True:
-        trace = Trace(state)
+        trace = Trace(state, scope, func)
         walk = Walk()
         walk.trace = trace
         digest = walk.digest(func)
@@ -270,8 +281,8 @@ def explain(func: Callable[..., Any], since: Fingerprint | None = None, file: Te
         return
     fingerprint(func)  # refuses what cannot be called, and gives the warnings
     print(f"{name} depends on", file=file)
-    _, trace = _trace(func)
-    for kind in (FUNCTION, CLASS, VALUE, LIBRARY, STATE, HANDLE, UNFOLLOWED):
+    _, trace = _trace(func, EVERYTHING)
+    for kind in (FUNCTION, CLASS, VALUE, LIBRARY, STATE, HANDLE, IGNORED, UNFOLLOWED):
         if kind in trace.notes:
             print(f"  {kind}: {', '.join(sorted(trace.notes[kind]))}", file=file)
 

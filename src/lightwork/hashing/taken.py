@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lightwork.hashing.buffers import digest_bytes
-from lightwork.hashing.libraries import is_library_module, library_name
+from lightwork.hashing.scope import scope_of
 from lightwork.hashing.walk import Walk, name_of, refuse
 
 
@@ -36,7 +36,7 @@ def data_of(buffer: Any, walk: Walk) -> bytes:
 
 def version_of(module: str, walk: Walk) -> tuple[str, ...]:
     """Return the version of a library, where code counts."""
-    return () if walk.trace is None else (library_name(module),)
+    return () if walk.trace is None else (scope_of(walk).library_name(module),)
 
 
 _COPYREG: Any = copyreg  # typeshed lacks what pickle itself uses
@@ -54,7 +54,7 @@ def traced(kind: type, walk: Walk) -> tuple[Any, ...]:
 def by_reduce(value: Any, walk: Walk) -> Taken:
     """Take an object apart as pickle does."""
     kind = type(value)
-    if callable(value) and is_library_module(kind.__module__):
+    if callable(value) and scope_of(walk).is_library_module(kind.__module__):
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:
             return Taken("wrapper " + name_of(kind), (wrapped,), (".__wrapped__",))

@@ -14,6 +14,7 @@ from typing import Any
 
 from lightwork.hashing.atoms import ATOMS, quick
 from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.scope import EVERYTHING
 from lightwork.hashing.walk import Walk
 
 SMALL_DATA = 4 << 10  # bytes of a container that is digested again on each call: about 10 us
@@ -22,6 +23,8 @@ LARGE_DATA = 1 << 20  # bytes of an array or frame that is digested again on eac
 
 class _ById:
     """In place of a trace: code is told apart by identity, for digests that never leave this process."""
+
+    scope = EVERYTHING
 
 
 BY_ID = _ById()

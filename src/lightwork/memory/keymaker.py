@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -52,10 +53,10 @@ def _untracked(func: Callable[..., object]) -> Fingerprint:
     return Fingerprint(bytes(16), (), ())
 
 
-def _fingerprints(kinds: Iterable[type]) -> tuple[Fingerprint, ...]:
+def _fingerprints(
+    kinds: Iterable[type], fingerprint: Callable[[type], Fingerprint]
+) -> tuple[Fingerprint, ...]:
     """The code of the user's classes among the arguments: their methods run too. In an order of their own."""
-    from lightwork.hashing import fingerprint
-
     found = {code.digest: code for code in map(fingerprint, kinds)}
     return tuple(found[digest] for digest in sorted(found))
 
@@ -75,6 +76,7 @@ class KeyMaker:
     """
 
     __slots__ = (
+        "_besides",
         "_bind",
         "_binder",
         "_fingerprint",
@@ -118,7 +120,7 @@ class KeyMaker:
         parts = self._prefix + code.digest + said
         classes: tuple[Fingerprint, ...] = ()
         if kinds:
-            classes = _fingerprints(kinds)
+            classes = _fingerprints(kinds, self._fingerprint)
             parts += b"".join([each.digest for each in classes])
         whole = self._hexdigest(parts)
         return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
@@ -139,8 +141,8 @@ class KeyMaker:
             self._refuse(counted, error)
         parts = self._prefix + code.digest + said
         parts += digest([each for each in options.depends_on if not callable(each)])
-        parts += b"".join([fingerprint(each).digest for each in followed])
-        classes = () if options.track == "none" else _fingerprints(kinds)
+        parts += b"".join([fingerprint(each, self._besides).digest for each in followed])
+        classes = _fingerprints(kinds, self._fingerprint)
         parts += b"".join([each.digest for each in classes])
         return Key(self.store.path(self.label, self._hexdigest(parts)), values, code, classes)
 
@@ -168,10 +170,10 @@ class KeyMaker:
         """The key of a call whose path another process made."""
         values = self.bind(args, kwargs)
         classes: tuple[Fingerprint, ...] = ()
-        if self.options.track != "none":
+        if self.options.track == "deps":
             # Only the classes are wanted: what holds none for certain is not digested again.
             rest = [each for each in self._counted(values, args, kwargs) if not _is_data(each)]
-            classes = _fingerprints(self._survey(rest)[1])
+            classes = _fingerprints(self._survey(rest)[1], self._fingerprint)
         return Key(path, values, self._fingerprint(self.function), classes)
 
     def definitions(self) -> tuple[Sent, ...]:
@@ -180,7 +182,7 @@ class KeyMaker:
         from lightwork.hashing.source import definitions_to_send
 
         try:
-            return definitions_to_send(self.function)
+            return definitions_to_send(self.function, self.options.scope)
         except HashError:
             return ()  # calls will raise it, and say where
 
@@ -205,6 +207,7 @@ class KeyMaker:
         from xxhash import xxh3_128_hexdigest
 
         from lightwork.hashing import digest, fingerprint, survey
+        from lightwork.hashing.scope import EVERYTHING
         from lightwork.memory.binding import binder
 
         # Held here, because an import in `key` would cost each call 0.6 µs.
@@ -213,6 +216,13 @@ class KeyMaker:
         # By name alone go only functions that have one; a lambda or a local function is known by its code.
         by_name = options.track == "none" and "<" not in identity.name
         self._fingerprint = _untracked if by_name else fingerprint
+        scope = options.scope
+        # What is named in `depends_on` counts with all that it uses.
+        self._besides = EVERYTHING if scope is EVERYTHING else scope._replace(track="deps")
+        if scope is not EVERYTHING:
+            self._survey = partial(survey, scope=scope)
+            if not by_name:
+                self._fingerprint = partial(fingerprint, scope=scope)
         self._binder = binder(self.function, options.ignore)
         self._bind = self._binder.bind
         place = (identity.module, identity.name, self._binder.names)

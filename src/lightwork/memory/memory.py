@@ -20,10 +20,14 @@ from lightwork.memory.options import (
     Options,
     Track,
     Validation,
+    Versions,
     check_compress,
+    check_ignored,
     check_mode,
+    check_packages,
     check_track,
     check_verbose,
+    check_versions,
 )
 from lightwork.memory.quota import Limits, seconds_of, victims
 from lightwork.memory.stores.local import LocalStore, remove
@@ -67,6 +71,17 @@ class Memory:
     bytes_limit, items_limit, age_limit : optional
         How many bytes and results are kept, and for how long one may go unused (see `reduce_size` for how to say
         it). Whoever stores more than that removes what was not used for longest.
+    track : {"deps", "function", "none"}
+        Which code is part of the key. ``"deps"``: all of your code that the function runs, and the constants that it
+        names. ``"function"``: its own code, with its defaults and what it closes over; nothing is followed.
+        ``"none"``: its name and `version` stand for it; lambdas and local functions count by their own code.
+    ignore_deps : list, optional
+        Functions, classes and modules, or their dotted names (``"features.log"``), and names of constants
+        (``"features.BATCH"``), whose changes do not count; what only they use does not count either.
+    track_packages : list of str, optional
+        Installed packages whose code is followed like your own, instead of counting by name and version.
+    library_versions : {"minor", "exact", "none"}
+        How much of the version of other libraries counts: the first two numbers, all of it, nothing.
 
     Attributes
     ----------
@@ -101,6 +116,10 @@ class Memory:
         bytes_limit: int | str | None = None,
         items_limit: int | None = None,
         age_limit: timedelta | float | str | None = None,
+        track: Track = "deps",
+        ignore_deps: Iterable[object] = (),
+        track_packages: Iterable[object] = (),
+        library_versions: Versions = "minor",
     ) -> None:
         if backend != "local":
             raise OptionTypeError(f"backend={backend!r}: there is no such backend; use 'local', a folder")
@@ -111,6 +130,10 @@ class Memory:
         self.verbose = check_verbose(verbose)
         self.backend_options = dict(backend_options or {})
         self.timestamp = time.time()
+        self.track = check_track(track)
+        self.ignore_deps = check_ignored(ignore_deps)
+        self.track_packages = check_packages(track_packages)
+        self.library_versions = check_versions(library_versions)
         limits = _limits(bytes_limit, items_limit, age_limit)
         self.store_backend = None if self.location is None else LocalStore(self.location, limits)
 
@@ -128,7 +151,7 @@ class Memory:
         depends_on: Iterable[object] = (),
         key: Callable[..., object] | None = None,
         store_if: Callable[[object], object] | None = None,
-        track: Track = "deps",
+        track: Track | None = None,
     ) -> CachedFunc[P, R]: ...
     @overload
     def cache(
@@ -144,7 +167,7 @@ class Memory:
         depends_on: Iterable[object] = (),
         key: Callable[..., object] | None = None,
         store_if: Callable[[object], object] | None = None,
-        track: Track = "deps",
+        track: Track | None = None,
     ) -> Callable[[Callable[P, R]], CachedFunc[P, R]]: ...
     def cache(
         self,
@@ -159,7 +182,7 @@ class Memory:
         depends_on: Iterable[object] = (),
         key: Callable[..., object] | None = None,
         store_if: Callable[[object], object] | None = None,
-        track: Track = "deps",
+        track: Track | None = None,
     ) -> Any:
         """Make a function remember; as a decorator, with or without arguments, or by a call.
 
@@ -189,9 +212,8 @@ class Memory:
             Takes the arguments of a call and returns what stands for them in the key.
         store_if : callable, optional
             Takes a result and returns whether it is to be kept.
-        track : {"deps", "none"}
-            Whether the user's code that the function runs is part of the key. With ``"none"`` the function's
-            name and `version` stand for it; lambdas and local functions count by their code all the same.
+        track : {"deps", "function", "none"}, optional
+            Which code is part of the key; by default as the `Memory` does.
 
         Returns
         -------
@@ -225,7 +247,10 @@ class Memory:
             depends_on=tuple(depends_on),
             key=key,
             store_if=store_if,
-            track=check_track(track),
+            track=self.track if track is None else check_track(track),
+            ignore_deps=self.ignore_deps,
+            track_packages=self.track_packages,
+            library_versions=self.library_versions,
         )
         if func is None:
             return lambda func: self._remember(func, options)
@@ -343,7 +368,8 @@ class Memory:
         return hash(self.store_backend)
 
     def _settings(self) -> tuple[object, ...]:
-        return self.store_backend, self.backend, self.mmap_mode, self.compress, self.verbose
+        code = self.track, self.ignore_deps, self.track_packages, self.library_versions
+        return self.store_backend, self.backend, self.mmap_mode, self.compress, self.verbose, code
 
 
 # --- options --------------------------------------------------------------------------------------

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.memory.entry import READ_MODES, Compress
 
 if TYPE_CHECKING:
+    from lightwork.hashing.scope import Scope
     from lightwork.memory.freshness import Lifetime
     from lightwork.settings import MmapMode
 
-__all__ = ["Options", "Track", "Validation", "check_compress", "check_mode", "check_track", "check_verbose"]
+__all__ = [
+    "Options",
+    "Track",
+    "Validation",
+    "Versions",
+    "check_compress",
+    "check_ignored",
+    "check_mode",
+    "check_packages",
+    "check_track",
+    "check_verbose",
+    "check_versions",
+]
 
 Validation = Callable[[dict[str, object]], bool]
-Track = Literal["deps", "none"]
+Track = Literal["deps", "function", "none"]
+Versions = Literal["minor", "exact", "none"]
 
 
 class Options(NamedTuple):
@@ -32,6 +46,17 @@ class Options(NamedTuple):
     key: Callable[..., object] | None = None
     store_if: Callable[[object], object] | None = None
     track: Track = "deps"
+    ignore_deps: tuple[str, ...] = ()
+    track_packages: tuple[str, ...] = ()
+    library_versions: Versions = "minor"
+
+    @property
+    def scope(self) -> Scope:
+        """How far the function's code is followed."""
+        from lightwork.hashing.scope import EVERYTHING, Scope
+
+        said = Scope(self.track, self.ignore_deps, self.track_packages, self.library_versions)
+        return EVERYTHING if said == EVERYTHING else said
 
 
 def check_mode(mmap_mode: object) -> MmapMode | None:
@@ -61,8 +86,36 @@ def check_verbose(verbose: object) -> int:
 
 def check_track(track: str) -> Track:
     """What of the code is part of the key."""
-    if track in ("deps", "none"):
+    if track in ("deps", "function", "none"):
         return cast(Track, track)
     raise OptionError(
-        f"track={track!r}: use 'deps' (all of the user's code that the function runs) or 'none' (go by version=)"
+        f"track={track!r}: use 'deps' (all of the user's code that the function runs), 'function' (its own code) "
+        f"or 'none' (go by version=)"
     )
+
+
+def check_versions(library_versions: str) -> Versions:
+    """How much of a library's version is part of the key."""
+    if library_versions in ("minor", "exact", "none"):
+        return cast(Versions, library_versions)
+    raise OptionError(
+        f"library_versions={library_versions!r}: use 'minor' (the first two numbers), 'exact' or 'none'"
+    )
+
+
+def check_ignored(ignore_deps: Iterable[object]) -> tuple[str, ...]:
+    """The names of code that is not to count."""
+    if ignore_deps == ():
+        return ()
+    from lightwork.hashing.named import dependencies
+
+    return dependencies(ignore_deps)
+
+
+def check_packages(track_packages: Iterable[object]) -> tuple[str, ...]:
+    """The names of libraries that are to count like the user's own code."""
+    if track_packages == ():
+        return ()
+    from lightwork.hashing.named import packages
+
+    return packages(track_packages)
