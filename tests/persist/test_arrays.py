@@ -327,13 +327,22 @@ def test_other_byte_order_is_made_native_unless_mapped_or_unwanted(tmp_path: Pat
         load(tmp_path / "f", mmap_mode="r", ensure_native_byte_order=True)
 
 
-@pytest.mark.parametrize("mode", [None, "r", "c"])
-def test_numpys_own_function_as_a_value_stays_itself(mode: str | None, tmp_path: Path) -> None:
+VALUES = {"class": np.ndarray, "list of it": [np.ndarray], "method": np.ndarray.sum, "function": np.zeros}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("mode", [None, "r", "c", "r+"])
+@pytest.mark.filterwarnings("error")
+def test_numpys_own_class_as_a_value_stays_itself(value: object, mode: str | None, tmp_path: Path) -> None:
+    """Where arrays are made another way (mapped, or with their bytes swapped), the class is found as a stand-in."""
     swapped = np.arange(N, dtype=np.dtype("i4").newbyteorder())
-    dump({"function": np.frombuffer, "array": swapped}, tmp_path / "f")
+    dump({"value": value, "array": swapped, "view": swapped.view(Plain)}, tmp_path / "f")
     loaded = load(tmp_path / "f", mmap_mode=mode)
-    assert loaded["function"] is np.frombuffer
-    assert loaded["array"].tolist() == swapped.tolist()
+    assert loaded["value"] == value
+    assert loaded["array"].tolist() == loaded["view"].tolist() == swapped.tolist()
+    assert type(loaded["array"]) is (np.memmap if mode else np.ndarray)
+    assert type(loaded["view"]) is Plain
+    assert loaded["array"].dtype.isnative == (mode is None)
 
 
 def test_pandas_and_scipy_and_estimators(tmp_path: Path) -> None:

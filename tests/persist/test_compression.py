@@ -31,6 +31,12 @@ ARRAYS = {
     "dates": np.arange(100_000).astype("M8[s]"),
     "counts": np.arange(100_000, dtype="i4"),
     "strided": smooth[::2],
+    "reversed": smooth[::-1],
+    "strided 2-d": smooth[:300_000].reshape(300, 1000)[:, 1::2],
+    "wide rows, strided": np.repeat(smooth, 2)[:600_000].reshape(2, 300_000)[:, ::2],
+    "transposed 3-d": smooth[:300_000].reshape(30, 100, 100).transpose(1, 2, 0),
+    "dates, strided": np.arange(300_000).astype("M8[s]")[::3],
+    "structured field": np.rec.fromarrays([np.arange(100_000), np.arange(100_000.0)])["f1"],
     "read-only": np.frombuffer(smooth.tobytes()),
     "masked": np.ma.masked_greater(smooth, 0.5),
     "other byte order": smooth.astype(smooth.dtype.newbyteorder()),
@@ -64,6 +70,17 @@ def test_shuffling_is_for_what_gains_by_it() -> None:
     assert not arrays._worth_shuffling(ARRAYS["noise"])
     assert not arrays._worth_shuffling(ARRAYS["bytes"])
     assert not arrays._worth_shuffling(np.zeros(100_000))
+
+
+@pytest.mark.parametrize(
+    "name", ["strided", "reversed", "strided 2-d", "wide rows, strided", "transposed 3-d"]
+)
+def test_what_is_not_contiguous_is_shuffled_too(name: str, tmp_path: Path) -> None:
+    dump(ARRAYS[name], tmp_path / "f", compress=True)
+    dump(np.ascontiguousarray(ARRAYS[name]), tmp_path / "g", compress=True)
+    assert abs((tmp_path / "f").stat().st_size - (tmp_path / "g").stat().st_size) < 100
+    assert arrays._worth_shuffling(ARRAYS[name])
+    assert b"swapaxes" in zstd.decompress((tmp_path / "f").read_bytes())
 
 
 def test_shuffled_pickles_name_public_functions_only(tmp_path: Path) -> None:

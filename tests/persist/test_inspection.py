@@ -92,8 +92,8 @@ def test_shared_and_cyclic_objects(tmp_path: Path) -> None:
     shared = np.arange(N)
     dump([shared, shared], tmp_path / "f")
     assert tree(tmp_path / "f")[1:] == [
-        "  [0]: numpy.ndarray <i8  160 KB",
-        "  [1]: numpy.ndarray <i8  160 KB",
+        "  [0]: numpy.ndarray (20000,) <i8  160 KB",
+        "  [1]: numpy.ndarray (20000,) <i8  160 KB",
     ]
 
 

@@ -91,11 +91,7 @@ def test_tensors_are_aligned_arrays_that_a_plain_pickle_reads_back(tmp_path: Pat
     dumped(x[:3, :4], tmp_path / "f")
     assert (tmp_path / "f").stat().st_size < 2_000
     dumped(x, tmp_path / "f")
-    assert inspect_file(tmp_path / "f", show=False).globals == (
-        "torch.from_numpy",
-        "numpy.reshape",
-        "numpy.frombuffer",
-    )
+    assert inspect_file(tmp_path / "f", show=False).globals == ("torch.from_numpy", "numpy.ndarray")
     mapped = load(tmp_path / "f", mmap_mode="c")
     assert mapped.data_ptr() % 64 == 0
     mapped += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -101,6 +102,41 @@ def test_what_has_no_arrays_maps_silently(tmp_path: Path) -> None:
             assert load(tmp_path / "f", mmap_mode=mode)["a"] == 1
 
 
+@pytest.mark.parametrize("mode", ["r", "c"])
+def test_small_arrays_do_not_claim_to_lie_in_the_file(mode: str, path: Path) -> None:
+    """Whoever sends a map as a name and an offset would send other data in their place."""
+    small = load(path, mmap_mode=mode)["small"]
+    assert (type(small), small.filename, small.mode) == (np.memmap, str(path), mode)
+    assert small.offset is None
+    assert small._mmap is None
+    assert getattr(small[1:], "offset", None) is None
+    small.flush()
+    dump(load(path, mmap_mode=mode), path)
+    assert load(path)["small"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_map_of_many_small_arrays_needs_no_maps_of_their_own(tmp_path: Path) -> None:
+    """Linux allows a process 65,530 maps."""
+    dump([np.full(3, i) for i in range(70_000)], tmp_path / "f")
+    loaded = load(tmp_path / "f", mmap_mode="c")
+    assert [array[0] for array in loaded[::1000]] == list(range(0, 70_000, 1000))
+    assert {type(array) for array in loaded} == {np.memmap}
+
+
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_views_written_once_are_maps_of_their_place(mode: str, tmp_path: Path) -> None:
+    base = np.arange(N)
+    dump([base, base[100:], base[::2]], tmp_path / "f", dedupe=True)
+    whole, part, strided = load(tmp_path / "f", mmap_mode=mode)
+    for array in (whole, part, strided):
+        assert (type(array), array.filename, array.mode) == (np.memmap, str(tmp_path / "f"), mode)
+    raw = np.memmap(tmp_path / "f", part.dtype, "r", offset=part.offset, shape=part.shape)
+    assert raw.tolist() == part.tolist() == base[100:].tolist()
+    if mode != "r":
+        part[0] = -1
+        assert whole[100] == strided[50] == -1
+
+
 def test_shared_and_fortran_arrays_map(tmp_path: Path) -> None:
     array = np.asfortranarray(np.arange(N).reshape(100, 200))
     dump([array, array], tmp_path / "f")
@@ -108,6 +144,22 @@ def test_shared_and_fortran_arrays_map(tmp_path: Path) -> None:
     assert first is second
     assert first.flags.f_contiguous
     assert np.array_equal(first, array)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+@pytest.mark.filterwarnings("ignore:.*small arrays:lightwork.errors.MappingWarning")
+def test_a_map_ends_with_its_last_array(mode: str, path: Path) -> None:
+    """Not with the next collection of garbage: nothing of ours is left in a cycle."""
+    gc.collect()
+    gc.disable()
+    try:
+        loaded = load(path, mmap_mode=mode)
+        assert str(path) in Path("/proc/self/maps").read_text()
+        del loaded
+        assert str(path) not in Path("/proc/self/maps").read_text()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("mode", ["r+", "w+"])

@@ -26,10 +26,11 @@ value = {
     "masked": lambda: np.ma.array(np.ones(size // 8), mask=np.zeros(size // 8, bool)),
     "dates": lambda: np.zeros(size // 8, "M8[s]") + np.timedelta64(1, "s"),
     "compressed": lambda: np.ones(size // 8),
+    "compressed, strided": lambda: np.arange(size // 4, dtype="i8")[::2],
 }[kind]()
 open("/proc/self/clear_refs", "w").write("5")
 before = peak()
-dump({"x": [value]}, path, compress=1 if kind == "compressed" else 0)
+dump({"x": [value]}, path, compress=1 if kind.startswith("compressed") else 0)
 print(peak() - before)
 """
 
@@ -40,7 +41,8 @@ def extra(path: Path, size: int, kind: str) -> float:
 
 
 kinds = pytest.mark.parametrize(
-    "kind", ["plain", "read-only", "strided", "transposed", "masked", "dates", "compressed"]
+    "kind",
+    ["plain", "read-only", "strided", "transposed", "masked", "dates", "compressed", "compressed, strided"],
 )
 
 

@@ -1,9 +1,8 @@
 """How NumPy's arrays are pickled: as NumPy's public functions over one buffer. NumPy is never imported from here.
 
-An array becomes ``numpy.frombuffer(buffer, dtype)``, and ``numpy.reshape`` of that where it has not exactly one
-axis; a subclass is a view of the former. What NumPy itself would copy first (memory maps, read-only,
-masked, structured and non-contiguous arrays, dates) is handed over as it lies. Names that start with an
-underscore never get into a file, since `numpy._core` moves.
+An array becomes ``numpy.ndarray(shape, dtype, buffer)``; a subclass is a view of that. What NumPy itself would
+copy first (memory maps, read-only, masked, structured and non-contiguous arrays, dates) is handed over as it lies.
+Names that start with an underscore never get into a file, since `numpy._core` moves.
 
 `Reducers` is the pickler's ``dispatch_table``: the C pickler looks up the exact class of an object in it, once
 for each object, without calling Python. A class that it sees for the first time is decided in
@@ -64,6 +63,7 @@ class Reducers(dict[type, Reducer]):
         self._handed_over = handed_over
         self._shuffle = shuffle and handed_over
         self._stretches = stretches
+        self._dtypes: dict[int, _Known] = {}
         self.orders = 0
         self.sources: dict[int, Callable[[], Iterator[memoryview]]] = {}
 
@@ -72,7 +72,7 @@ class Reducers(dict[type, Reducer]):
         if reducer is None:
             if issubclass(cls, type):
                 raise KeyError(cls)  # classes go by name: the pickler's own affair
-            own: dict[type, Reducer] = {memoryview: _memoryview, _Strided: self._strided, _Call: tuple}
+            own: dict[type, Reducer] = {memoryview: _memoryview, _Call: tuple}
             reducer = own.get(cls) or self._for_numpy(cls) or libraries.reducer(cls) or _PLAIN
         self[cls] = reducer
         return reducer
@@ -89,6 +89,7 @@ class Reducers(dict[type, Reducer]):
         root = getattr(numpy, "ndarray", None)
         if numpy is None or root is None or not hasattr(numpy, "memmap"):  # while it is being imported
             return None
+        self._ndarray: Any = root
         if cls is root or cls is numpy.memmap:
             return self._array
         if issubclass(cls, root):
@@ -109,42 +110,58 @@ class Reducers(dict[type, Reducer]):
         return self._view
 
     def _array(self, array: Array) -> Reduced:
-        import numpy as np
+        known = self._dtypes.get(id(array.dtype)) or self._know(array.dtype)
+        flags = array.flags
+        # The short way of small arrays, of which a fitted model may hold thousands.
+        if (
+            known.exported
+            and array.nbytes < HANDED_OVER
+            and self._stretches is None
+            and flags.c_contiguous
+            and flags.writeable
+        ):
+            return self._ndarray, (array.shape, known.said, PickleBuffer(array))
+        return self._any_array(array, known)
 
-        dtype = array.dtype
-        if dtype.hasobject or dtype.kind not in _STRING_KINDS:
+    def _any_array(self, array: Array, known: _Known) -> Reduced:
+        if known.said is None:
             # The state that NumPy itself would set, on an empty array made in public.
-            return np.ndarray, ((0,), dtype), array.__reduce__()[2]
+            return self._ndarray, ((0,), known.dtype), array.__reduce__()[2]
         if array.nbytes == 0:
-            return np.zeros, (array.shape, _dtype(dtype), "C")
-        self._note_order(dtype)
+            return sys.modules["numpy"].zeros, (array.shape, known.said, "C")
         if self._stretches is not None:
             if self._stretches.noting:
                 self._stretches.note(array)
             elif place := self._stretches.place(array):
-                return np.ndarray, (array.shape, _dtype(dtype), *place, array.strides)
-        order = "C" if array.flags.c_contiguous or not array.flags.f_contiguous else "F"
-        if self._shuffle and array.flags.forc and _worth_shuffling(array):
-            return self._shuffled(array, order)
-        if array.ndim != 1:
-            # A view where the array is contiguous; otherwise a stand-in of one axis, never a copy.
-            flat = array.reshape(-1, order=order) if array.flags.forc else _Strided(array)
-            return np.reshape, (flat, array.shape, order)
-        return np.frombuffer, (self._buffer(array), _dtype(dtype))
+                return self._ndarray, (array.shape, known.said, *place, array.strides)
+        fortran = array.flags.fnc
+        if self._shuffle and _worth_shuffling(array):
+            buffer: object = self._shuffled(array)
+        else:
+            buffer = self._buffer(array, fortran)
+        return self._ndarray, (array.shape, known.said, buffer, *((0, None, "F") if fortran else ()))
 
-    def _buffer(self, array: Array) -> bytearray | PickleBuffer:
+    def _know(self, dtype: np.dtype[Any]) -> _Known:
+        """What is to be known of a dtype, found out once for each dtype object."""
+        if dtype.hasobject or dtype.kind not in _STRING_KINDS:
+            known = _Known(dtype, None, exported=False)
+        else:
+            little = (sys.byteorder == "little") == dtype.isnative
+            self.orders |= LITTLE if little else BIG
+            known = _Known(dtype, _dtype(dtype), exported=dtype.isbuiltin == 1 and dtype.kind in "biufc")
+        self._dtypes[id(dtype)] = known
+        return known
+
+    def _buffer(self, array: Array, fortran: bool) -> bytearray | PickleBuffer:
         """The bytes of an array, as an object that the pickler takes for a writable buffer."""
         import numpy as np
 
-        small = array.nbytes < HANDED_OVER
-        if small and not (array.flags.c_contiguous and array.flags.writeable):
-            return bytearray(array.tobytes())
-        if not array.flags.c_contiguous:
-            if not self._handed_over:
-                return PickleBuffer(_bytes(array))
+        if not array.flags.forc and array.nbytes >= HANDED_OVER and self._handed_over:
             return self._stand_in(array.nbytes, partial(blocks, array))
+        if array.nbytes < HANDED_OVER or not array.flags.forc:
+            return bytearray(array.tobytes("F" if fortran else "C"))
         # The base class: a subclass's view() may do anything.
-        raw = array.view(np.uint8, np.ndarray)
+        raw = array.reshape(-1, order="F" if fortran else "C").view(np.uint8, np.ndarray)
         return PickleBuffer(raw if raw.flags.writeable else _writable(raw))
 
     def _stand_in(self, nbytes: int, source: Callable[[], Iterator[memoryview]]) -> PickleBuffer:
@@ -156,27 +173,17 @@ class Reducers(dict[type, Reducer]):
         self.sources[id(buffer)] = source
         return buffer
 
-    def _shuffled(self, array: Array, order: str) -> Reduced:
+    def _shuffled(self, array: Array) -> _Call:
+        """The bytes of an array, as a call that puts them in their order again."""
         import numpy as np
 
-        flat = array.reshape(-1, order=order).view(np.ndarray)
-        count = -(-flat.nbytes // _SHUFFLED)
-        together = -(-flat.size // count)
-        shape = count, flat.itemsize, together  # the last numbers of all are padding
-        buffer = self._stand_in(count * together * flat.itemsize, partial(shuffled_blocks, flat, together))
-        planes = _Call(np.reshape, (_Call(np.frombuffer, (buffer, "|u1")), shape))
-        rows = _Call(np.ascontiguousarray, (_Call(np.swapaxes, (planes, 1, 2)),))
-        return np.ndarray, (array.shape, _dtype(array.dtype), rows, 0, None, order)
-
-    def _strided(self, strided: _Strided) -> Reduced:
-        import numpy as np
-
-        array = strided.array
-        if array.nbytes < HANDED_OVER or not self._handed_over:
-            flat = np.ascontiguousarray(array).reshape(-1)
-            return np.frombuffer, (self._buffer(flat), _dtype(array.dtype))
-        buffer = self._stand_in(array.nbytes, partial(blocks, array))
-        return np.frombuffer, (buffer, _dtype(array.dtype))
+        count = -(-array.nbytes // _SHUFFLED)
+        together = -(-array.size // count)
+        shape = count, array.itemsize, together  # the last numbers of all are padding
+        source = partial(shuffled_blocks, array, together)
+        buffer = self._stand_in(count * together * array.itemsize, source)
+        planes = _Call(np.ndarray, (shape, "|u1", buffer))
+        return _Call(np.ascontiguousarray, (_Call(np.swapaxes, (planes, 1, 2)),))
 
     def _view(self, array: Array) -> Reduced:
         import numpy as np
@@ -201,16 +208,13 @@ class Reducers(dict[type, Reducer]):
         }
         return copyreg.__newobj_ex__, (type(array), (data,), state)  # type: ignore[attr-defined]
 
-    def _note_order(self, dtype: np.dtype[Any]) -> None:
-        little = (sys.byteorder == "little") == dtype.isnative
-        self.orders |= LITTLE if little else BIG
 
+class _Known(NamedTuple):
+    """What is known of a dtype."""
 
-class _Strided:
-    """An array of any shape and strides, to be pickled as its elements in C order along one axis."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
+    dtype: np.dtype[Any]  # kept, so that its id stays its own
+    said: str | np.dtype[Any] | None  # how it is pickled; None where NumPy has to pickle the elements
+    exported: bool  # whether NumPy shows such an array as a buffer
 
 
 class _Call(NamedTuple):
@@ -340,31 +344,46 @@ def _worth_shuffling(array: Array) -> bool:
     dtype = array.dtype
     if array.nbytes < HANDED_OVER or dtype.kind not in "iufcmM" or dtype.itemsize == 1 or not dtype.isnative:
         return False
-    flat = array.reshape(-1, order="A")
-    starts = range(0, flat.size, -(-flat.size // 4))
+    # Where it is not contiguous, to reshape it would be to copy all of it.
+    flat = array.reshape(-1, order="A") if array.flags.forc else array.flat
+    starts = range(0, array.size, -(-array.size // 4))
     sample = np.concatenate([flat[start : start + _SAMPLE] for start in starts]).view(np.uint8)
     shuffled = sample.reshape(-1, dtype.itemsize).T
     # A tie is not worth the work.
     return codecs.sample_size(shuffled.tobytes()) < 0.98 * codecs.sample_size(sample.tobytes())
 
 
-def shuffled_blocks(flat: Array, together: int) -> Iterator[memoryview]:
-    """The bytes of an array of one axis, so many numbers at a time: first bytes, second bytes, and so on."""
+def shuffled_blocks(array: Array, together: int) -> Iterator[memoryview]:
+    """The bytes of an array, so many numbers at a time: first bytes, second bytes, and so on."""
     import numpy as np
 
-    rows = flat.view(np.uint8).reshape(-1, flat.itemsize)
-    rooms = _rooms(flat.itemsize * together)
-    for start in range(0, len(rows), together):
+    rooms = _rooms(array.itemsize * together)
+    for run in _runs(array.view(np.ndarray), together):
         room = next(rooms)
-        part = rows[start : start + together]
-        planes = room.reshape(flat.itemsize, together)
-        planes[:, : len(part)] = part.T
-        planes[:, len(part) :] = 0
+        planes = room.reshape(array.itemsize, together)
+        planes[:, : len(run)] = run.view(np.uint8).reshape(-1, array.itemsize).T
+        planes[:, len(run) :] = 0
         yield memoryview(room)
 
 
-def _bytes(array: Array) -> Array:
-    """A private copy of the elements in C order, as bytes."""
+def _runs(array: Array, together: int) -> Iterator[Array]:
+    """So many elements at a time, in the order of memory, or in C order where that is none; valid until the next."""
     import numpy as np
 
-    return np.array(array, order="C", copy=True, subok=False).reshape(-1).view(np.uint8)
+    if array.flags.forc:
+        flat = array.reshape(-1, order="A")
+        for start in range(0, flat.size, together):
+            yield flat[start : start + together]
+        return
+    room, filled = np.empty(together, array.dtype), 0
+    for part in _parts(array):
+        rest = part.reshape(-1)
+        while len(rest):
+            taken = min(len(rest), together - filled)
+            room[filled : filled + taken] = rest[:taken]
+            rest, filled = rest[taken:], filled + taken
+            if filled == together:
+                yield room
+                filled = 0
+    if filled:
+        yield room[:filled]

@@ -210,24 +210,14 @@ def _dtype_text(node: Node) -> str:
     return str(node.value) if isinstance(node.value, str) else node.detail or node.kind
 
 
-def _frombuffer(args: list[Node]) -> Node:
-    buffer, dtype = args[0], _dtype_text(args[1])
-    return Node("numpy.ndarray", dtype, nbytes=buffer.nbytes, value=dtype)
-
-
-def _reshape(args: list[Node]) -> Node:
-    flat, shape = args[0], args[1].value
-    order = ", Fortran order" if len(args) > 2 and args[2].value == "F" and len(shape) > 1 else ""
-    return Node("numpy.ndarray", f"{shape} {flat.value}{order}", nbytes=flat.nbytes, value=flat.value)
-
-
 def _zeros(args: list[Node]) -> Node:
     return Node("numpy.ndarray", f"{args[0].value} {_dtype_text(args[1])}", value=_dtype_text(args[1]))
 
 
 def _ndarray(args: list[Node]) -> Node:
     nbytes = args[2].nbytes if len(args) > 2 else 0
-    return Node("numpy.ndarray", f"{args[0].value} {_dtype_text(args[1])}", nbytes=nbytes)
+    order = ", Fortran order" if len(args) > 5 and args[5].value == "F" else ""
+    return Node("numpy.ndarray", f"{args[0].value} {_dtype_text(args[1])}{order}", nbytes=nbytes)
 
 
 def _numpys_own(args: list[Node]) -> Node:
@@ -244,10 +234,8 @@ def _dtype(args: list[Node]) -> Node:
 
 
 _CALLS: Final[dict[str, Callable[[list[Node]], Node]]] = {
-    "numpy.frombuffer": _frombuffer,
     "numpy._core.numeric._frombuffer": _numpys_own,
     "numpy.core.numeric._frombuffer": _numpys_own,
-    "numpy.reshape": _reshape,
     "numpy.zeros": _zeros,
     "numpy.ndarray": _ndarray,
     "numpy.dtype": _dtype,
