@@ -4,13 +4,15 @@
 BIN := .venv/bin
 READY := .venv/.ready
 PYTHONS ?= 3.11 3.12 3.13
+# PyTorch for the CPU alone; what PyPI has for Linux brings gigabytes for graphics cards.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Two test processes: many tests start two workers of their own.
 PYTEST_FLAGS ?= -n 2 --dist worksteal
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-pythons bench lint format types docs build clean
+.PHONY: help demo test test-slow test-pythons test-torch bench lint format types docs build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +29,10 @@ test-slow: $(READY) ## the tests that take too long for `make test`
 # Each version has an environment of its own in build/; a version that is not here fails the target.
 test-pythons: ## the tests on each Python in PYTHONS (3.11 3.12 3.13); one that is missing is an error
 	@.ci/test-pythons $(PYTHONS)
+
+test-torch: build/torch/.ready ## the tests of tensors, with PyTorch, in an environment of their own
+	@build/torch/bin/python -c "import torch"
+	@build/torch/bin/python -m pytest -n 2 -p no:cacheprovider tests/persist/test_libraries.py
 
 bench: $(READY) ## measure beside joblib (AREA=foundation, BENCH_FLAGS="--check --json out.json")
 	@$(BIN)/python -m bench $(if $(AREA),--area $(AREA)) $(BENCH_FLAGS)
@@ -62,6 +68,14 @@ $(READY): requirements-dev.txt pyproject.toml
 	@echo "installing the pinned packages"
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+build/torch/.ready: requirements-dev.txt requirements-torch.txt pyproject.toml
+	@echo "creating build/torch with PyTorch, some 200 MB"
+	@python=$$(.ci/find-python $(PYTHON)) && "$$python" -m venv --clear build/torch
+	@build/torch/bin/python -m pip install $(PIP_FLAGS) --extra-index-url $(TORCH_INDEX) \
+	    -r requirements-dev.txt -r requirements-torch.txt
+	@build/torch/bin/python -m pip install $(PIP_FLAGS) --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .venv/.ready-docs: $(READY) requirements-docs.txt
