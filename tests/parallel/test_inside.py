@@ -198,6 +198,24 @@ class TestSeedOfRememberedFunctions:
         for some in (first, again):
             assert all(np.array_equal(a, b) for a, b in zip(some, plain, strict=True))
 
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_generators(self, tmp_path, n_jobs):
+        remembered = Memory(tmp_path, verbose=0).cache(draw_some)
+        loop = Parallel(n_jobs=n_jobs, seed=5)
+        first = [list(each) for each in loop(delayed(remembered)(3) for _ in range(3))]
+        again = [list(each) for each in loop(delayed(remembered)(3) for _ in range(3))]
+        assert first == again == Parallel(seed=5)(delayed(list_some)(3) for _ in range(3))
+        assert remembered.stats()["items"] == 3
+
+
+def draw_some(count):
+    for _ in range(count):
+        yield float(rng().random())
+
+
+def list_some(count):
+    return list(draw_some(count))
+
 
 def draw_array(size):
     return rng().random(size)

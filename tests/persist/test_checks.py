@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import FileCheck, dump, layout, load, reseal_file, verify_file
+from lightwork.persist import FileCheck, dump, layout, load, reseal_file, verify_file, verify_objects
 
 N = 20_000
 
@@ -131,3 +131,20 @@ def test_what_has_no_checksums_says_so(tmp_path: Path) -> None:
 def test_many_large_buffers_are_checked_in_threads(tmp_path: Path) -> None:
     dump([np.full(1_000_000, i, float) for i in range(3)], tmp_path / "f")
     assert verify_file(tmp_path / "f").checked == (tmp_path / "f").stat().st_size
+
+
+def test_objects_one_behind_the_other_are_all_checked(tmp_path):
+    path = tmp_path / "objects"
+    with path.open("wb") as file:
+        for value in (1, np.arange(N), "abc", [np.arange(N), 2.0]):
+            dump(value, file)
+    assert verify_objects(path) == 4
+    data = path.read_bytes()
+    for at in range(5, len(data), len(data) // 17):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(errors.DamagedFileError):
+            verify_objects(path)
+    for length in (0, 10, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(errors.DamagedFileError):
+            verify_objects(path)

@@ -72,11 +72,12 @@ class RememberedCalls(CachedFunc[P, R]):
         """The name that the entries of this function have in common."""
         return self._keys.identity.label
 
-    def _key(self, args: Values, kwargs: Mapping[str, object]) -> Key:
+    def _key(self, args: Values, kwargs: Mapping[str, object], stream: bytes = b"") -> Key:
         callee = self._callee
         if callee.args or callee.kwargs:
             args, kwargs = callee.arguments(args, kwargs)
-        return self._keys.key(args, kwargs)
+        key = self._keys.key(args, kwargs)
+        return self._keys.streamed(key, stream) if stream else key
 
     def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> R | Absent:
         """The remembered result, or `ABSENT`, or `UNFIT` where there is one that cannot be used."""
@@ -160,9 +161,9 @@ class RememberedCalls(CachedFunc[P, R]):
             return self.recall(key, args, kwargs)
         return before
 
-    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
+    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object], stream: bytes = b"") -> Key:
         """The key of a call whose path another process made."""
-        return self._keys.key_at(path, *self._callee.arguments(args, kwargs))
+        return self._keys.key_at(path, *self._callee.arguments(args, kwargs), stream)
 
     def _begin(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> dict[str, str]:
         """What is to be told of a call before the function may change its arguments."""
@@ -173,8 +174,7 @@ class RememberedCalls(CachedFunc[P, R]):
 
     def _end(self, key: Key, told: Mapping[str, str], seconds: float) -> dict[str, object]:
         """The metadata of a call that has been computed."""
-        if self.verbose:
-            say(memory_line("computed", self.shown, seconds), output=True)
+        self._tell_computed(seconds)
         return entry.describe(str(self._keys.identity), told, seconds, key.code.digest.hex())
 
     def _keep(
@@ -210,10 +210,8 @@ class RememberedCalls(CachedFunc[P, R]):
             return True
         except (Warning, RecursionError):
             raise
-        except OSError as error:
-            self.tell_once("full", f"results are not stored in {store.folder}: {error}")
         except Exception as error:
-            self.tell_once(f"result of {self.func_id}", f"a result of {self.shown} is not stored: {error}")
+            self._tell_unstored(error)
         return False
 
     # --- what is told -----------------------------------------------------------------------------
@@ -229,6 +227,16 @@ class RememberedCalls(CachedFunc[P, R]):
         if topic not in told:
             told.add(topic)
             warn(message, category)
+
+    def _tell_computed(self, seconds: float) -> None:
+        if self.verbose:
+            say(memory_line("computed", self.shown, seconds), output=True)
+
+    def _tell_unstored(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self.tell_once("full", f"results are not stored in {self.store_backend.folder}: {error}")
+        else:
+            self.tell_once(f"result of {self.func_id}", f"a result of {self.shown} is not stored: {error}")
 
     def _tell_unreadable(self, path: str, error: Exception) -> None:
         warn(

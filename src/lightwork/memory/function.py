@@ -14,9 +14,17 @@ from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
 
+from lightwork.memory.key import unwrap
 from lightwork.memory.result import NotMemorizedResult, ShelvedResult
 
-__all__ = ["MAIN", "CachedFunc", "NotMemorizedFunc", "is_coroutine_function"]
+__all__ = [
+    "MAIN",
+    "CachedFunc",
+    "NotMemorizedFunc",
+    "is_async_generator_function",
+    "is_coroutine_function",
+    "is_generator_function",
+]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -133,10 +141,22 @@ class NotMemorizedFunc(CachedFunc[P, R]):
 
 def is_coroutine_function(func: Callable[..., object]) -> bool:
     """Whether a call of a function makes a coroutine; wrappers that only look so do not count."""
-    while isinstance(func, functools.partial):
-        func = func.func
-    code = getattr(getattr(func, "__func__", func), "__code__", None)
-    return code is not None and bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
+    return bool(_flags(func) & 0x80)  # inspect.CO_COROUTINE
+
+
+def is_generator_function(func: Callable[..., object]) -> bool:
+    """Whether a call of a function makes a generator."""
+    return bool(_flags(func) & 0x20)  # inspect.CO_GENERATOR
+
+
+def is_async_generator_function(func: Callable[..., object]) -> bool:
+    """Whether a call of a function makes an asynchronous generator."""
+    return bool(_flags(func) & 0x200)  # inspect.CO_ASYNC_GENERATOR
+
+
+def _flags(func: Callable[..., object]) -> int:
+    code = getattr(unwrap(func).function, "__code__", None)
+    return 0 if code is None else int(code.co_flags)
 
 
 def _held_by_name(func: Callable[..., object]) -> object:

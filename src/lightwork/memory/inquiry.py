@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 if TYPE_CHECKING:
     from lightwork.memory.stores.local import LocalStore
@@ -71,20 +71,39 @@ def records(store: LocalStore, label: str | None = None) -> list[EntryRecord]:
     return sorted(found, key=lambda entry: entry["unused"])
 
 
+# Entries from this size on are checked by threads: reading and digesting them need no interpreter lock. By guess.
+_LARGE: Final = 1 << 20
+
+
 def damaged(store: LocalStore) -> list[str]:
     """The entries that are not as they were written."""
-    from lightwork.errors import DamagedFileError
-    from lightwork.persist import verify_file
+    sizes = {each.path: each.size for each in store.held()}
+    large = sorted((path for path in sizes if sizes[path] >= _LARGE), key=sizes.__getitem__, reverse=True)
+    found = [path for path in sizes if sizes[path] < _LARGE and _is_damaged(path)]
+    if large:
+        from concurrent.futures import ThreadPoolExecutor
 
-    found = []
-    for path in store.entries():
-        try:
-            verify_file(path)
-        except DamagedFileError:
-            found.append(path)
-        except FileNotFoundError:
-            continue  # removed meanwhile
+        from lightwork.workers.limits import cpu_count
+
+        with ThreadPoolExecutor(min(len(large), cpu_count())) as pool:
+            found += [path for path, bad in zip(large, pool.map(_is_damaged, large), strict=True) if bad]
     return found
+
+
+def _is_damaged(path: str) -> bool:
+    from lightwork.errors import DamagedFileError
+    from lightwork.memory.recording import is_recording
+    from lightwork.persist import inspect_file, verify_file, verify_objects
+
+    try:
+        shorter = verify_file(path).checked < os.stat(path).st_size
+        if shorter and is_recording(inspect_file(path, show=False).metadata):
+            verify_objects(path)
+    except DamagedFileError:
+        return True
+    except FileNotFoundError:
+        return False  # removed meanwhile
+    return False
 
 
 def difference(arguments: Mapping[str, str], fingerprint: str, entries: Iterable[EntryRecord]) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from lightwork.memory.function import is_generator_function
 from lightwork.memory.key import PLAIN, Identity, Values
 from lightwork.observe.messages import shorten
 
@@ -44,6 +45,8 @@ class Key(NamedTuple):
     values: Values
     code: Fingerprint
     classes: tuple[Fingerprint, ...]
+    stream: bytes = b""
+    """The random numbers that the result depends on too, by a token; see `KeyMaker.streamed`."""
 
 
 def _untracked(func: Callable[..., object]) -> Fingerprint:
@@ -164,9 +167,9 @@ class KeyMaker:
     def streamed(self, key: Key, stream: bytes) -> Key:
         """The key of a call whose result depends on the random numbers of a stream as well."""
         path = self.store.path(self.label, self._hexdigest(key.path[-32:].encode() + stream))
-        return key._replace(path=path)
+        return key._replace(path=path, stream=stream)
 
-    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object]) -> Key:
+    def key_at(self, path: str, args: Values, kwargs: Mapping[str, object], stream: bytes) -> Key:
         """The key of a call whose path another process made."""
         values = self.bind(args, kwargs)
         classes: tuple[Fingerprint, ...] = ()
@@ -174,7 +177,7 @@ class KeyMaker:
             # Only the classes are wanted: what holds none for certain is not digested again.
             rest = [each for each in self._counted(values, args, kwargs) if not _is_data(each)]
             classes = _fingerprints(self._survey(rest)[1], self._fingerprint)
-        return Key(path, values, self._fingerprint(self.function), classes)
+        return Key(path, values, self._fingerprint(self.function), classes, stream)
 
     def definitions(self) -> tuple[Sent, ...]:
         """What another process cannot read of the code that goes there by value, if the function does."""
@@ -225,7 +228,9 @@ class KeyMaker:
                 self._fingerprint = partial(fingerprint, scope=scope)
         self._binder = binder(self.function, options.ignore)
         self._bind = self._binder.bind
-        place = (identity.module, identity.name, self._binder.names)
+        place: tuple[object, ...] = (identity.module, identity.name, self._binder.names)
+        if is_generator_function(self.function):
+            place += ("generator",)  # its entries look otherwise, and under track="none" only the name tells
         ignored = self._binder.ignored
         special = (options.version, ignored, len(options.depends_on), options.key is not None, options.track)
         # `is`, because a version may be an array, whose `==` is no answer.

@@ -66,6 +66,9 @@ class MemorizedFunc(RememberedCalls[P, R]):
     >>> square.clear()
     """
 
+    answers_from_entry = False
+    """Whether a worker leaves results in their entries, for the parent to read: where they cannot travel."""
+
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of this call: from its entry, or computed and stored."""
         key = self._key(args, kwargs)
@@ -207,12 +210,14 @@ class MemorizedFunc(RememberedCalls[P, R]):
         from lightwork.memory.task import missing
         from lightwork.workers.functions import Found
 
-        key = self._key(args, kwargs)
-        if stream:
-            key = self._keys.streamed(key, stream)
+        key = self._key(args, kwargs, stream)
         value = self.recall(key, args, kwargs)
         return (
             missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)
             if isinstance(value, Absent)
             else Found(value)
         )
+
+    def received(self, value: object) -> object:
+        """The result, of what a worker returned that could not store it."""
+        return value

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from lightwork.errors import CacheWarning, OptionError, OptionTypeError
 from lightwork.memory.entry import Compress
 from lightwork.memory.freshness import lifetime
-from lightwork.memory.function import CachedFunc, NotMemorizedFunc, is_coroutine_function
+from lightwork.memory.function import (
+    CachedFunc,
+    NotMemorizedFunc,
+    is_async_generator_function,
+    is_coroutine_function,
+    is_generator_function,
+)
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.options import (
     Options,
@@ -189,7 +195,8 @@ class Memory:
         Parameters
         ----------
         func : callable
-            A function, a method, a partial, or any other callable.
+            A function, a method, a partial, or any other callable. What a generator function yields is kept item by
+            item, once it was read to its end.
         ignore : list of str, optional
             Parameters that make no difference: ``ignore=["verbose"]``. ``"*"`` and ``"**"`` stand for those that take
             the rest. ``"config.verbose"`` names what lies in one: an attribute or a key of a dict, however deep;
@@ -269,6 +276,16 @@ class Memory:
             from lightwork.memory.asynchronous import AsyncMemorizedFunc
 
             return AsyncMemorizedFunc(func, self.store_backend, options)
+        if is_generator_function(func):
+            from lightwork.memory.generators import GeneratorMemorizedFunc
+
+            return GeneratorMemorizedFunc(func, self.store_backend, options)
+        if is_async_generator_function(func):
+            name = getattr(func, "__qualname__", func)
+            raise OptionTypeError(
+                f"{name} is an asynchronous generator, which cannot be remembered; remember a coroutine function "
+                f"that returns a list of what it yields"
+            )
         return MemorizedFunc(func, self.store_backend, options)
 
     def eval(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -7,11 +7,12 @@ entry is still there is known when it is read.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from lightwork.memory import entry
 from lightwork.memory.entry import ABSENT
+from lightwork.memory.recording import is_recording, play
 from lightwork.memory.stores.local import LocalStore, remove
 
 if TYPE_CHECKING:
@@ -98,7 +99,24 @@ class MemorizedResult(ShelvedResult[R]):
         ResultMissingError
             It was cleared meanwhile, or is damaged. A `KeyError`.
         """
-        return cast(R, self._read()[0])
+        value, metadata = self._read()
+        if is_recording(metadata):
+            return cast(R, self._items())
+        return cast(R, value)
+
+    def _items(self) -> Generator[object, None, object]:
+        """What a generator yielded, anew."""
+        from lightwork.errors import DamagedFileError, ResultMissingError
+
+        items = play(self._path)
+        while True:
+            try:
+                item = next(items)
+            except StopIteration as end:
+                return end.value
+            except (DamagedFileError, FileNotFoundError) as error:
+                raise ResultMissingError(f"items of {self.func_id} are gone: {error}") from error
+            yield item
 
     @property
     def metadata(self) -> Mapping[str, object]:

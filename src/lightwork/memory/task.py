@@ -43,7 +43,10 @@ def missing(
 ) -> Missing:
     """What to send to a worker for a call whose result is not there."""
     return Missing(
-        Computation(func, code_of(key)), (key.path, *args), kwargs, partial(_finish, func, key, args, kwargs)
+        Computation(func, code_of(key), key.stream),
+        (key.path, *args),
+        kwargs,
+        partial(_finish, func, key, args, kwargs),
     )
 
 
@@ -60,23 +63,24 @@ def code_of(key: Key) -> Code:
 class Computation:
     """Runs in a worker: computes one call, and stores the result if the code is the parent's."""
 
-    def __init__(self, func: object, code: Code) -> None:
+    def __init__(self, func: object, code: Code, stream: bytes) -> None:
         self.func = func
         self.code = code
+        self.stream = stream
 
     def __call__(self, path: str, /, *args: object, **kwargs: object) -> Answer:
         """Compute the call whose entry is to be at a path."""
         func = self.func
         if not isinstance(func, MemorizedFunc):  # by its name the worker found something else
             return False, cast("MemorizedFunc[..., object]", func)(*args, **kwargs), (_UNREMEMBERED,)
-        key = func.key_at(path, args, kwargs)
+        key = func.key_at(path, args, kwargs, self.stream)
         differing = tuple(sorted({name for name, _ in code_of(key) ^ self.code}))
         value = func.recall(key, args, kwargs)
         if isinstance(value, Absent):
             value, stored = func.compute(key, args, kwargs, store=not differing)
         else:
             stored = True
-        if stored and func.mmap_mode is not None:
+        if stored and (func.mmap_mode is not None or func.answers_from_entry):
             return True, None, ()
         return False, value, differing
 
@@ -94,7 +98,7 @@ def _finish(
             CodeChangedWarning,
         )
     if not in_entry:
-        return value
+        return func.received(value)
     # A result that is to be mapped is mapped here; one that was removed meanwhile is computed again.
     found = func.recall(key, args, kwargs)
     return func.compute(key, args, kwargs, store=True)[0] if isinstance(found, Absent) else found

@@ -8,7 +8,7 @@ from lightwork.persist.reader import load, load_path, read_bytes, read_value
 from lightwork.persist.writer import dump
 
 if TYPE_CHECKING:
-    from lightwork.persist.checks import FileCheck, reseal_file, verify_file
+    from lightwork.persist.checks import FileCheck, reseal_file, verify_file, verify_objects
     from lightwork.persist.inspection import FileReport, inspect_file
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "read_value",
     "reseal_file",
     "verify_file",
+    "verify_objects",
 ]
 
 # What few programs need is imported when it is first asked for.
@@ -31,6 +32,7 @@ _LATE = {
     "inspect_file": "inspection",
     "reseal_file": "checks",
     "verify_file": "checks",
+    "verify_objects": "checks",
 }
 
 

@@ -83,6 +83,38 @@ def _verified(fd: int, start: bytes, name: str) -> FileCheck:
     return FileCheck(name, found.total - unprotected, tuple(f"buffer {number}" for number in modified))
 
 
+def verify_objects(path: str | os.PathLike[str]) -> int:
+    """Check every byte of a file of objects that `dump` wrote one behind the other; returns how many there are."""
+    name = os.fsdecode(path)
+    with sealed.opened(name) as fd, sealed.blaming(name):
+        size, position, count = os.fstat(fd).st_size, 0, 0
+        while position < size or not count:
+            start = os.pread(fd, layout.HEAD_SIZE, position)
+            source = _Part(fd, position, sealed.length(start, size - position))
+            found = sealed.footer(source, start)
+            sealed.stream(source, found)
+            for number, entry in enumerate(found.entries):
+                sealed.check_buffer(found, number, source.buffer(entry.offset, entry.length)[1])
+            position += found.total
+            count += 1
+        return count
+
+
+class _Part(sealed.FileBytes):
+    """The bytes of one object in a file of several."""
+
+    def __init__(self, fd: int, begin: int, size: int) -> None:
+        super().__init__(fd, size)
+        self._begin = begin
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return these bytes."""
+        return super().read(self._begin + offset, size)
+
+    def _fill(self, offset: int, view: memoryview) -> None:
+        super()._fill(self._begin + offset, view)
+
+
 def _source(fd: int, start: bytes, name: str) -> sealed.FileBytes:
     size = os.fstat(fd).st_size
     if not layout.looks_ours(
