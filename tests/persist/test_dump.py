@@ -150,9 +150,53 @@ def test_what_a_script_defines_loads_in_another_program(tmp_path: Path) -> None:
 def test_a_mention_of_the_script_is_found_across_the_pieces_of_the_search(shift: int, cuts: int) -> None:
     mention = b"\x8c\x08__main__\x94"
     before = cuts * pickling._SCANNED + shift
-    assert pickling._mentions_main([b"." * before + mention], 5)
-    assert pickling._mentions_main([b"." * 5, b"." * before + mention + b"." * 70_000], 5)
-    assert not pickling._mentions_main([b"." * before + mention[:-1], mention[-1:]], 5)
+    assert pickling._holds(b"." * before + mention, mention)
+    assert pickling._holds(b"." * before + mention + b"." * 70_000, mention)
+    assert not pickling._holds(b"." * before + mention[:-1], mention)
+
+
+class Probe:
+    """Stands in for what a script defines."""
+
+
+PROBES = {
+    "an instance": (lambda: Probe(), True),
+    "a class": (lambda: Probe, True),
+    "beside its own name": (lambda: ["__main__", Probe], True),
+    "a function": (lambda: probe, True),
+    "another class": (lambda: Holder(), False),
+    "its name as a part of bytes": (lambda: b"\x8c\x08__main__\x94", False),
+    "a longer name": (lambda: "__main__s", False),
+}
+
+
+def probe() -> None:
+    """Stands in for what a script defines."""
+
+
+@pytest.mark.parametrize("slot", [0, 1 << 40], ids=["memo", "bytes"])
+@pytest.mark.parametrize(("make", "expected"), PROBES.values(), ids=PROBES)
+def test_both_ways_to_find_mentions_of_the_script_agree(
+    make: object, expected: bool, slot: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = sys.modules["__main__"]
+    for defined in (Probe, probe):
+        monkeypatch.setattr(defined, "__module__", "__main__")
+        monkeypatch.setattr(main, defined.__name__, defined, raising=False)
+    monkeypatch.setattr(pickling, "_A_SLOT", slot)
+    value = [np.arange(1000) + i for i in range(30)] + [make()] + [np.arange(2000)] * 5
+    plain, mentioned = pickling._plain(value, 5, by_name=False)
+    assert len(plain.pieces) > 1
+    assert mentioned == (expected or (slot > 0 and isinstance(value[30], bytes)))
+    assert pickling.pickled(value, 5).by_value == mentioned
+    assert not pickling.pickled(value, 5, by_name=True).by_value
+
+
+def test_big_bytes_are_not_looked_through(tmp_path: Path) -> None:
+    value = [b"\x8c\x08__main__\x94" * 100_000, bytearray(10)]
+    assert not pickling.pickled(value, 5).by_value
+    dump(value, tmp_path / "f")
+    assert load(tmp_path / "f") == value
 
 
 class Full:
