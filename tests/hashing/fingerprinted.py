@@ -354,6 +354,96 @@ class WithMeta(metaclass=Meta):
     pass
 
 
+T = typing.TypeVar("T")
+
+
+class Box(typing.Generic[T]):
+    def __init__(self, item: T) -> None:
+        self.item = item
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__()
+
+    def __class_getitem__(cls, item):
+        return super().__class_getitem__(item)
+
+
+class Closed(Box[int]):
+    def __len__(self):
+        return self.item
+
+
+@typing.runtime_checkable
+class Runs(typing.Protocol):
+    speed: int
+
+    def run(self, x: int) -> int: ...
+
+
+class Options(typing.TypedDict, total=False):
+    colour: str
+    size: typing.Required[int]
+
+
+Metres = typing.NewType("Metres", float)
+
+
+class Dispatches:
+    @functools.singledispatchmethod
+    def show(self, x):
+        return x
+
+    @functools.partialmethod
+    def odd(self, x):
+        return x
+
+    @typing.overload
+    def over(self, x: int) -> int: ...
+    @typing.overload
+    def over(self, x: str) -> str: ...
+    def over(self, x):
+        return x
+
+
+class Raises(ValueError):
+    def __reduce__(self):
+        return Raises, (NUMBER,)
+
+
+class Counter(collections.Counter):
+    def top(self):
+        return self.most_common(1)
+
+
+class Lazy:
+    __slots__ = ()
+
+    def __getattr__(self, name):
+        return name
+
+    def __set_name__(self, owner, name):
+        pass
+
+    def __get__(self, instance, owner=None):
+        return self
+
+    __iter__ = None
+    __hash__ = None
+
+
+def newer_classes(x):
+    return (
+        Box[int](x),
+        Closed(x),
+        isinstance(x, Runs),
+        Options(size=1),
+        Metres(1.0),
+        Dispatches(),
+        Raises(),
+        Counter(),
+    )
+
+
 ORIGIN = Point(0)
 child = Child()
 

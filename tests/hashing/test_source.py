@@ -11,6 +11,7 @@ import io
 import linecache
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -741,20 +742,233 @@ def test_explain(module, capsys):
     ]
 
 
-def test_explain_since(module):
-    def said(text, since=None):
-        made, out = module(text), io.StringIO()
-        if since is not None:
-            explain(made.f, since, file=out)
-        return fingerprint(made.f), out.getvalue().splitlines()
+def since(module, text, new_text, name="f"):
+    """What `explain` says when a module's text changes."""
+    before = fingerprint(getattr(module(text), name))
+    out = io.StringIO()
+    explain(getattr(module(new_text), name), before, file=out)
+    return out.getvalue().splitlines()
 
+
+def test_explain_since(module):
     text = "K = 1\ndef g(x): return 1\ndef f(x): return g(x) * K\n"
-    before, _ = said(text)
-    assert said(text, before)[1] == ["f: nothing changed"]
-    assert said(text.replace("return 1", "return 2"), before)[1] == ["features.g changed"]
-    renamed = said(text.replace("g(x)", "h(x)"), before)[1]
-    assert renamed == ["features.f changed", "features.g is no longer used", "features.h is used now"]
-    assert said(text.replace("K = 1", "K = 2"), before)[1][0].startswith("f: the code is the same; a value")
+    assert since(module, text, text) == ["f: nothing changed"]
+    assert since(module, text, text.replace("return 1", "return 2")) == ["`g` in features.py changed"]
+    assert since(module, text, text.replace("K = 1", "K = 2")) == ["`K` in features.py changed: 1 → 2"]
+    assert since(module, text, text.replace("g(x)", "h(x)")) == [
+        "`f` in features.py changed",
+        "`g` in features.py is no longer used",
+        "`h` in features.py is used now",
+    ]
+
+
+CHANGED = [
+    ("K = [1, 2]\ndef f(x): return K", "[1, 2]", "[1, 3]", ["`K` in features.py changed: [1, 2] → [1, 3]"]),
+    (
+        "K = 'a' * 100\ndef f(x): return K",
+        "* 100",
+        "* 101",
+        ["`K` in features.py changed: 100 long → 101 long"],
+    ),
+    ("K = 'a' * 99 + 'b'\ndef f(x): return K", "'b'", "'c'", ["`K` in features.py changed"]),
+    (
+        "def f(x, a=1, b=2): return a",
+        "b=2",
+        "b=3",
+        ["`f` in features.py changed", "default `b` of `f` in features.py changed: 2 → 3"],
+    ),
+    (
+        "K = 2\ndef f(x, *, b=K): return b",
+        "K = 2",
+        "K = 3",
+        ["default `b` of `f` in features.py changed: 2 → 3"],
+    ),
+    (
+        "def make(k):\n    def f(x): return k\n    return f\nf = make(1)",
+        "make(1)",
+        "make(2)",
+        ["`k` that `make.<locals>.f` in features.py closes over changed: 1 → 2"],
+    ),
+    (
+        "class C:\n    a = 1\n    def m(self): return 1\ndef f(x): return C().m()",
+        "a = 1",
+        "a = 2",
+        ["`C.a` in features.py changed: 1 → 2"],
+    ),
+    (
+        "class C:\n    a = 1\n    def m(self): return 1\ndef f(x): return C().m()",
+        "return 1",
+        "return 2",
+        ["`C.m` in features.py changed"],
+    ),
+    (
+        "class C:\n    a: int = 1\ndef f(x): return C()",
+        "a: int",
+        "a: str",
+        ["class `C` in features.py changed"],
+    ),
+    (
+        "class A: pass\nclass B: pass\nclass C(A): pass\ndef f(x): return C()",
+        "C(A)",
+        "C(B)",
+        [
+            "class `A` in features.py is no longer used",
+            "class `B` in features.py is used now",
+            "class `C` in features.py changed",
+        ],
+    ),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: int = 1\ndef f(x): return C()",
+        "= 1",
+        "= 2",
+        ["`C.a` in features.py changed: 1 → 2", "default of `C.a` in features.py changed: 1 → 2"],
+    ),
+    (
+        "import functools\ndef g(x, k): return k\np = functools.partial(g, k=1)\ndef f(x): return p(x)",
+        "k=1",
+        "k=2",
+        ["`p` in features.py changed"],
+    ),
+    (
+        "def a(x): return 1\ndef b(x): return 2\nuse = a\ndef f(x): return use(x), a, b",
+        "use = a",
+        "use = b",
+        ["`use` in features.py changed: features.a → features.b"],
+    ),
+    (
+        "K = 1\ndef f(x): return K",
+        "def f",
+        "def g():\n    global K\n    K = 2\ndef f(x): return g(), K\ndef _",
+        [
+            "`K` in features.py changed: 1 → state",
+            "`f` in features.py changed",
+            "`g` in features.py is used now",
+        ],
+    ),
+    (
+        "import threading\nL = threading.Lock()\ndef f(x): return L",
+        "L = threading.Lock()",
+        "L = 3",
+        ["`L` in features.py changed: a lock → 3"],
+    ),
+    (
+        "def one(f):\n    def w(x): return f(x)\n    return w\n"
+        "def two(f):\n    def v(x): return f(x)\n    return v\n"
+        "def g(x): return x\nf = one(two(g))",
+        "one(two(g))",
+        "two(one(g))",
+        [
+            "`f` that `one.<locals>.w` in features.py closes over changed: "
+            "features.two.<locals>.v → features.g",
+            "`f` that `two.<locals>.v` in features.py closes over changed: "
+            "features.g → features.one.<locals>.w",
+        ],
+    ),
+    (
+        "def one(f): return f\ndef two(f): return f\n@one\n@two\ndef f(x): return x",
+        "@one\n@two",
+        "@two\n@one",
+        ["`f` in features.py changed"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new", "lines"), CHANGED)
+def test_what_changed_is_named(module, text, old, new, lines):
+    assert text.count(old) == 1
+    said = since(module, text, text.replace(old, new))
+    assert [re.sub("'a{50}'... ", "", line) for line in said] == lines
+
+
+def test_a_new_version_of_a_library_is_named(module, monkeypatch):
+    from lightwork.hashing import libraries, source
+
+    made = module("import numpy as np\ndef f(x): return np.mean(x)\ndef g(x): return np.sin(x), np.ndarray\n")
+    for name in ("f", "g"):
+        libraries._version.cache_clear()
+        before, out = fingerprint(getattr(made, name)), io.StringIO()
+        libraries._version.cache_clear()
+        source._records.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "__version__", "9.8.7")
+            explain(getattr(made, name), before, file=out)
+        libraries._version.cache_clear()
+        source._records.clear()
+        assert out.getvalue() == f"numpy changed: {'.'.join(np.__version__.split('.')[:2])} → 9.8\n"
+
+
+def test_a_change_since_an_entry_is_named(module):
+    before = fingerprint(module("K = 1\ndef f(x): return K\n").f)
+    entry = {"fingerprint": before.digest.hex(), "code": dict(before.parts)}
+    after, out = module("K = 2\ndef f(x): return K\n").f, io.StringIO()
+    explain(after, entry, file=out)
+    assert out.getvalue() == "`K` in features.py changed: 1 → 2\n"
+    with pytest.raises(OptionTypeError, match="since= takes a fingerprint or an entry"):
+        explain(after, {"fingerprint": "0"})
+
+
+def test_an_entry_that_does_not_tell_is_told_so(module):
+    f, out = module("def f(x): return 1\n").f, io.StringIO()
+    explain(f, {"fingerprint": "0", "code": dict(fingerprint(f).parts)}, file=out)
+    assert out.getvalue() == "f: it changed in what is not told\n"
+
+
+# --- what ran before ---------------------------------------------------------------------------------------
+
+
+def test_instances_that_were_pickled_make_no_difference_to_their_class(module):
+    text = "class C:\n    def m(self): return 1\ndef f(x): return C()\n"
+    digests = set()
+    for run in (lambda c: None, lambda c: c().__reduce_ex__(2), lambda c: pickle.dumps(c())):
+        made = module(text)
+        run(made.C)
+        digests.add(fingerprint(made.f).digest)
+    assert len(digests) == 1
+
+
+DISPATCHER = """
+import functools
+@functools.singledispatch
+def show(x): return {0}
+@show.register
+def _(x: int): return {1}
+def f(x): return show(x)
+class C:
+    @functools.singledispatchmethod
+    def show(self, x): return {0}
+    @show.register
+    def _(self, x: int): return {1}
+def g(x): return C().show(x)
+"""
+
+
+@pytest.mark.parametrize("name", ["f", "g"])
+def test_functions_that_dispatch_count_by_what_their_module_registers(module, name):
+    made = module(DISPATCHER.format(1, 2))
+    func = getattr(made, name)
+    before = fingerprint(func).digest
+    func(1), func("a")
+    assert fingerprint(func).digest == before
+    made.show.register(float, lambda x: 3)
+    elsewhere = module("def other(x): return 3\n", "elsewhere").other
+    made.show.register(float, elsewhere)
+    made.C.show.register(float, elsewhere)
+    from lightwork.hashing.source import _records
+
+    _records.clear()
+    assert fingerprint(func).digest == before
+    assert fingerprint(getattr(module(DISPATCHER.format(1, 3)), name)).digest != before
+    assert fingerprint(getattr(module(DISPATCHER.format(2, 2)), name)).digest != before
+
+
+def test_data_that_gets_to_hold_what_has_no_value_is_looked_at_again(module):
+    made = module("TABLE = {}\ndef f(x): return TABLE\n")
+    before = fingerprint(made.f)
+    made.TABLE["lock"] = threading.Lock()
+    with pytest.warns(NotFollowedWarning, match="f: TABLE"):
+        assert fingerprint(made.f) != before
+    del made.TABLE["lock"]
+    assert fingerprint(made.f) in (before, fingerprint(made.f))
 
 
 # --- other places where code lives ----------------------------------------------------------------------

@@ -14,9 +14,11 @@ import dataclasses
 import functools
 import sys
 import types
+import typing
 from collections.abc import Generator
 from typing import Any
 
+from lightwork.hashing import parts
 from lightwork.hashing.atoms import ATOMS, atom
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of
@@ -25,6 +27,7 @@ from lightwork.hashing.scope import EVERYTHING, Scope, is_below, scope_of
 from lightwork.hashing.syntax import Chain, Names
 from lightwork.hashing.uses import BY_ID, CODE, digest_here, is_frozen, is_handle, size_of
 from lightwork.hashing.walk import Encoding, Steps, Walk
+from lightwork.observe.messages import shorten
 
 # Kinds of notes, as `explain` prints them.
 FUNCTION = "functions"
@@ -60,6 +63,7 @@ class Trace:
         self.functions: list[Any] = []
         self.volatile: dict[int, tuple[Any, bytes]] = {}
         self.notes: dict[str, set[str]] = {}
+        self.parts: dict[str, list[str]] = {}
         self.changed_files: set[str] = set()
 
     def ignores(self, name: str) -> bool:
@@ -72,6 +76,16 @@ class Trace:
     def note(self, kind: str, name: str) -> None:
         """Note for people what the walk met."""
         self.notes.setdefault(kind, set()).add(name)
+
+    def part(self, label: str, said: bytes, shown: str = "") -> None:
+        """Note what a part of the fingerprint is, to be compared with other times."""
+        self.parts.setdefault(label, []).append(parts.text(said, shown))
+
+    def library(self, name: str) -> None:
+        """Note a library's name and version."""
+        root, _, version = name.partition(" ")
+        if version:
+            self.part(root, version.encode(), version)
 
     def see(self, home: Any, name: str) -> Any:
         """Look a name up in a module's namespace or a class, and note what is there."""
@@ -118,10 +132,13 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
     trace.functions.append(value)
     if scope.is_library_code(code, module):
         library = scope.library_name(module, code.co_filename)
-        walk.trace.note(LIBRARY, library or f"{module}.{code.co_qualname}")
+        trace.note(LIBRARY, library or f"{module}.{code.co_qualname}")
+        trace.library(library)
         out.add(_text(f"{code.co_qualname} {library}"))
-        if value.__closure__ and not _is_of_library(value, scope):
-            yield from _closure(value, NOTHING_CHANGED, out, walk)
+        if code.co_qualname == "singledispatch.<locals>.wrapper" and hasattr(value, "registry"):
+            yield from _dispatcher(value, out, walk)
+        elif value.__closure__ and not _is_of_library(value, scope):
+            yield from _closure(value, NOTHING_CHANGED, out, walk, code.co_qualname)
         return out.term()
     name = f"{value.__module__}.{value.__qualname__}"
     if trace.ignores(name):
@@ -129,20 +146,37 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
     definition = definition_of(code, value.__globals__)
     trace.codes[id(code)] = (name, definition.token, code)
     trace.note(FUNCTION, name)
+    label = parts.named(value.__qualname__, parts.place(value.__module__, code.co_filename))
+    trace.part(label, definition.digest)
     if definition.changed_file is not None:
         trace.changed_files.add(definition.changed_file)
     out.add(_text("function") + definition.digest)
-    for place, default in enumerate(value.__defaults__ or ()):
-        out.add((yield from _value(default, f"{value.__qualname__}: default {place}", walk)))
+    defaults = value.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    for place, default in enumerate(defaults, len(names) - len(defaults)):
+        name = f"{value.__qualname__}: default {place - len(names) + len(defaults)}"
+        out.add((yield from _value(default, name, f"default `{names[place]}` of {label}", walk)))
     out.add(_text("by keyword"))
     for key, default in sorted((value.__kwdefaults__ or {}).items()):
         out.add(_text(key))
-        out.add((yield from _value(default, f"{value.__qualname__}: {key}", walk)))
-    yield from _closure(value, definition.cells, out, walk)
+        name = f"{value.__qualname__}: {key}"
+        out.add((yield from _value(default, name, f"default `{key}` of {label}", walk)))
+    yield from _closure(value, definition.cells, out, walk, label)
     if scope.track == "deps":
         _note_imports(value, definition.imported, trace)
         yield from _names(value, definition.names, out, walk)
     return out.term()
+
+
+def _dispatcher(value: Any, out: Encoding, walk: Walk) -> Generator[Any, bytes, None]:
+    """Encode what `functools.singledispatch` made: the functions registered in the module of the first of them.
+
+    Others are registered by whoever imports them, so they are state; and so is the cache that its closure holds.
+    """
+    for kind, function in sorted(value.registry.items(), key=lambda item: name_of_code(item[0])):
+        if getattr(function, "__module__", None) == value.__module__:
+            out.add((yield kind))
+            out.add((yield function))
 
 
 def _note_imports(value: types.FunctionType, imported: tuple[str, ...], trace: Trace) -> None:
@@ -152,19 +186,37 @@ def _note_imports(value: types.FunctionType, imported: tuple[str, ...], trace: T
             trace.note(UNFOLLOWED, f"{value.__qualname__}: import {module or '.'} in its body")
 
 
-def _value(value: Any, name: str, walk: Walk) -> Steps:
-    """Encode a value that code uses: code is followed, other values are digested or stood in for."""
+def _value(value: Any, name: str, label: str, walk: Walk, home: str = "") -> Steps:
+    """Encode a value that code uses: code is followed, other values are digested or stood in for.
+
+    `name` and `label` say where it is, to `explain` and to a part; `home` is the name that code of this place has.
+    """
+    trace = walk.trace
     walk.label = f" ({name})"
-    if type(value) in ATOMS or _is_code(value):
-        if type(value) in ATOMS:
-            walk.trace.note(VALUE, name)
-        return (yield value)
+    if type(value) in ATOMS:
+        trace.note(VALUE, name)
+        term: bytes = yield value
+        trace.part(label, term, shorten(value))
+        return term
+    if _is_code(value):
+        term = yield value
+        bound = "" if isinstance(value, _NAMELESS) else name_of_code(value)
+        if not bound:
+            trace.part(label, term, f"a {type(value).__qualname__}")
+        elif bound != home:
+            trace.part(label, bound.encode(), bound)
+        return term
     if isinstance(value, types.ModuleType):
-        module, scope = value.__name__, walk.trace.scope
+        module, scope = value.__name__, trace.scope
         library = scope.library_name(module) if scope.is_library_module(module) else ""
-        walk.trace.note(LIBRARY, library or module)
+        trace.note(LIBRARY, library or module)
+        trace.library(library)
         return _text(f"module {module} {library}")
-    return _data_term(value, name, walk)
+    return _data_term(value, name, label, walk)
+
+
+# Code that is more than the function whose name it bears.
+_NAMELESS = (types.MethodType, functools.partial, property)
 
 
 def _text(text: str) -> bytes:
@@ -182,7 +234,7 @@ def _is_of_library(value: types.FunctionType, scope: Scope) -> bool:
 
 
 def _closure(
-    value: types.FunctionType, cells: Cells, out: Encoding, walk: Walk
+    value: types.FunctionType, cells: Cells, out: Encoding, walk: Walk, owner: str
 ) -> Generator[Any, bytes, None]:
     trace = walk.trace
     for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
@@ -193,11 +245,18 @@ def _closure(
         out.add(_text(name))
         if name in cells.rebound or (name in cells.changed and not (_is_code(content) or is_frozen(content))):
             trace.changed.add((id(cell), name))
+        if name == "__class__" and isinstance(
+            content, type
+        ):  # what `super()` needs: the class that the function was defined in
+            out.add((yield from _value(content, name, "", walk, name_of_code(content))))
+            continue
+        label = f"`{name}` that {owner} closes over"
         if (id(cell), name) in trace.state:
             out.add(_text("state"))
             trace.note(STATE, f"{value.__qualname__}: {name}")
+            trace.part(label, b"state", "state")
         else:
-            out.add((yield from _value(content, f"{value.__qualname__}: {name}", walk)))
+            out.add((yield from _value(content, f"{value.__qualname__}: {name}", label, walk)))
 
 
 def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -> Generator[Any, bytes, None]:
@@ -211,20 +270,24 @@ def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -
             continue  # `x.a` and `x.b` both lead to x
         seen.add((id(home), name))
         dotted = ".".join(chain[: chain.index(name) + 1])
-        place = f"{home.get('__name__', value.__module__)}.{name}"
+        module = home.get("__name__", value.__module__)
+        place = f"{module}.{name}"
         if trace.ignores(place):
             out.add(_ignored(dotted))
             continue
+        filename = value.__code__.co_filename if home is space else str(home.get("__file__", ""))
+        label = parts.named(name, parts.place(module, filename))
         if (id(home), name) in trace.state:
             out.add(_text("state " + dotted))
             trace.note(STATE, place)
+            trace.part(label, b"state", "state")
             continue
         content = trace.see(home, name)
         if content is MISSING:
             out.add(_text("missing " + dotted))  # a built-in, or not there yet
             continue
         out.add(_text(dotted))
-        out.add((yield from _value(content, f"{value.__qualname__}: {dotted}", walk)))
+        out.add((yield from _value(content, f"{value.__qualname__}: {dotted}", label, walk, place)))
 
 
 def _note_state(space: dict[str, Any], names: Names, trace: Trace) -> None:
@@ -261,13 +324,14 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, CODE) or (callable(value) and hasattr(value, "__wrapped__"))
 
 
-def _data_term(value: Any, name: str, walk: Walk) -> bytes:
+def _data_term(value: Any, name: str, label: str, walk: Walk) -> bytes:
     """Digest data that code uses, or say what stands in for it."""
     from lightwork.errors import HashError
 
     trace = walk.trace
     if is_handle(value):
         trace.note(HANDLE, name)
+        trace.part(label, b"handle", f"a {type(value).__qualname__}")
         return _text("handle " + type(value).__qualname__)
     if size_of(value) is not None:
         try:
@@ -276,10 +340,12 @@ def _data_term(value: Any, name: str, walk: Walk) -> bytes:
             pass  # said below, as of what is too large
         else:
             trace.note(VALUE, name)
+            trace.part(label, term, shorten(value))
             if not is_frozen(value):
                 trace.volatile[id(value)] = (value, digest_here(value))
             return term
     trace.note(UNFOLLOWED, f"{name} ({type(value).__name__}{_how_large(value)})")
+    trace.part(label, b"not followed", f"a {type(value).__qualname__}, not followed")
     return _text("not followed " + type(value).__qualname__)
 
 
@@ -300,10 +366,12 @@ _NOT_BEHAVIOUR = frozenset(
     """__module__ __qualname__ __dict__ __weakref__ __doc__ __annotations__ __annotate__ __annotate_func__
     __annotations_cache__ __static_attributes__ __firstlineno__ __classdictcell__ __classcell__
     __parameters__ __orig_bases__ __abstractmethods__ _abc_impl __dataclass_fields__ __dataclass_params__
-    __match_args__ __slots__ __attrs_attrs__ __attrs_own_setattr__ __attrs_props__ _member_names_
+    __match_args__ __slots__ __slotnames__ __attrs_attrs__ __attrs_own_setattr__ __attrs_props__ _member_names_
     _member_map_ _value2member_map_ _unhashable_values_ _unhashable_values_map_ _hashable_values_
     _member_type_ _value_repr_ _use_args_ _new_member_ _generate_next_value_ __new_member__ _field_defaults
-    _fields _singles_mask_ _inverted_ _flag_mask_ _all_bits_ _boundary_ __hash__ __replace__""".split()  # noqa: SIM905 - a table
+    _fields _singles_mask_ _inverted_ _flag_mask_ _all_bits_ _boundary_ __hash__ __replace__ __protocol_attrs__
+    __callable_proto_members_only__ __non_callable_proto_members__ __required_keys__ __optional_keys__
+    __readonly_keys__ __mutable_keys__""".split()  # noqa: SIM905 - a table
 )
 
 
@@ -314,19 +382,23 @@ def class_steps(value: type, walk: Walk) -> Steps:
 
 def _traced_class(value: type, walk: Walk) -> Steps:
     """Encode a class by what it does: its bases, its methods, its attributes, its fields."""
-    trace, name = walk.trace, f"{value.__module__}.{value.__qualname__}"
+    trace, name = walk.trace, name_of_code(value)
     if trace.ignores(name):
         return _ignored(name)
     if trace.scope.track != "deps" and value is not trace.root:
         return _text("class " + name)
     trace.note(CLASS, name)
+    where = parts.place(value.__module__, _file_of(value))
     out = Encoding(walk.algo, b"C" + _text(value.__qualname__))
     walk.label = ".__bases__"
     out.add((yield value.__bases__))
     if type(value) is not type:
         walk.label = ".__class__"
         out.add((yield type(value)))
-    out.add(_text(repr(_fields(value))))
+    fields = repr(_fields(value))
+    out.add(_text(fields))
+    bases = [name_of_code(each) for each in (type(value), *value.__bases__)]
+    trace.part(f"class {parts.named(value.__qualname__, where)}", repr((bases, fields)).encode())
     space = vars(value)
     for key in sorted(space):
         content = space[key]
@@ -336,14 +408,32 @@ def _traced_class(value: type, walk: Walk) -> Steps:
         if (id(value), key) in trace.state or trace.ignores(f"{name}.{key}"):
             continue
         trace.see(value, key)
-        content = content.func if isinstance(content, functools.cached_property) else content
-        out.add((yield from _value(content, f"{value.__qualname__}.{key}", walk)))
+        if isinstance(content, functools.cached_property):
+            content = content.func
+        elif isinstance(content, functools.singledispatchmethod):
+            content = content.dispatcher
+        dotted = f"{value.__qualname__}.{key}"
+        out.add((yield from _value(content, dotted, parts.named(dotted, where), walk, f"{name}.{key}")))
     for key, field in sorted(space.get("__dataclass_fields__", {}).items()):
         for default in (field.default, field.default_factory):
             if not isinstance(default, type(dataclasses.MISSING)):  # one that came by value is another
                 out.add(_text(key))
-                out.add((yield from _value(default, f"{value.__qualname__}.{key}", walk)))
+                dotted = f"{value.__qualname__}.{key}"
+                out.add(
+                    (yield from _value(default, dotted, f"default of {parts.named(dotted, where)}", walk))
+                )
     return out.term()
+
+
+def _file_of(value: type) -> str:
+    """Return the file that holds a class: that of a method of its own, which also knows where it came from by value."""
+    for content in vars(value).values():
+        code = getattr(content, "__code__", None)
+        if code is None or code.co_filename.startswith("<") or is_library_file(code.co_filename):
+            continue  # no method, or one that a decorator wrote
+        if getattr(content, "__module__", None) == value.__module__:
+            return str(code.co_filename)
+    return str(getattr(sys.modules.get(value.__module__), "__file__", None) or "")
 
 
 # What reads a declared field. That of named tuples bears another name from Python 3.12 on.
@@ -351,14 +441,22 @@ _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(Cells.cha
 
 
 def _is_made(content: Any, owner: type) -> bool:
-    """Whether a method was written by a class decorator (dataclass, attrs), from fields that count anyway."""
+    """Whether a method was written by a class decorator (dataclass, attrs), from fields that count anyway.
+
+    So are the methods that `typing` gives to protocols, under names that differ between Pythons.
+    """
     code = getattr(getattr(content, "__wrapped__", content), "__code__", None)
     if code is None:
         return False
+    if "_is_protocol" in vars(owner):
+        return bool(code.co_filename == _TYPING)
     by_decorator = (
         "__dataclass_fields__" in vars(owner) or "__attrs_attrs__" in vars(owner) or hasattr(owner, "_fields")
     )
     return by_decorator and (code.co_filename.startswith("<") or is_library_file(code.co_filename))
+
+
+_TYPING = typing.get_type_hints.__code__.co_filename
 
 
 def _fields(value: type) -> Any:

@@ -18,11 +18,11 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter, is_, itemgetter
 from typing import Any, NamedTuple, TextIO
 
-from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
+from lightwork.errors import CodeChangedWarning, HashError, NotFollowedWarning, OptionTypeError
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import Sent, digest_code, to_send
 from lightwork.hashing.follow import (
@@ -38,6 +38,7 @@ from lightwork.hashing.follow import (
     Trace,
     name_of_code,
 )
+from lightwork.hashing.parts import Parts, changes, joined
 from lightwork.hashing.scope import EVERYTHING, Scope
 from lightwork.hashing.uses import digest_here
 from lightwork.hashing.walk import Walk
@@ -55,11 +56,14 @@ class Fingerprint(NamedTuple):
         One for each followed code object; to be compared with those of another process of the same Python.
     names : tuple of str
         What each token stands for, as ``module.function``.
+    parts : tuple of (str, str)
+        What it was made of, in words, each with a few digits and the short form of a value: to tell what changed.
     """
 
     digest: bytes
     tokens: tuple[bytes, ...]
     names: tuple[str, ...]
+    parts: Parts = ()
 
 
 class Record:
@@ -126,7 +130,12 @@ class Record:
         cells, contents = self._cells
         if cells and not all(map(is_, map(_content, cells), contents)):
             return False
-        return not self._volatile or all(digest_here(value) == digest for value, digest in self._volatile)
+        if not self._volatile:
+            return True
+        try:
+            return all(digest_here(value) == digest for value, digest in self._volatile)
+        except HashError:
+            return False  # it holds something now that has no value: a new look will say so
 
 
 _DEFAULTS, _KEYWORDS = attrgetter("__defaults__"), attrgetter("__kwdefaults__")
@@ -234,7 +243,8 @@ def definitions_to_send(func: Callable[..., Any], scope: Scope = EVERYTHING) -> 
 def _look(func: Any, scope: Scope) -> Record:
     digest, trace = _trace(func, scope)
     codes = sorted({(name, token) for name, token, _ in trace.codes.values()})
-    made = Fingerprint(digest, tuple([token for _, token in codes]), tuple([name for name, _ in codes]))
+    tokens, names = tuple([token for _, token in codes]), tuple([name for name, _ in codes])
+    made = Fingerprint(digest, tokens, names, joined(trace.parts))
     _warn(func, trace)
     return Record(func, made, trace)
 
@@ -252,15 +262,20 @@ def _trace(func: Any, scope: Scope) -> tuple[bytes, Trace]:
         state = state | trace.changed
 
 
-def explain(func: Callable[..., Any], since: Fingerprint | None = None, file: TextIO | None = None) -> None:
-    """Print what the fingerprint of a function depends on.
+def explain(
+    func: Callable[..., Any],
+    since: Fingerprint | Mapping[str, object] | None = None,
+    file: TextIO | None = None,
+) -> None:
+    """Print what the fingerprint of a function depends on, or what of that changed.
 
     Parameters
     ----------
     func : callable
-        A function, class, method or partial.
-    since : Fingerprint, optional
-        An earlier fingerprint of it, of the same Python: only what changed since is printed.
+        A function, class, method or partial; of a remembered function, as far as its `Memory` follows code.
+    since : Fingerprint or mapping, optional
+        An earlier fingerprint of it, or an entry of its results (one of ``func.entries()``): only what changed since
+        is printed.
     file : text file, optional
         Where to print; standard output by default.
 
@@ -276,27 +291,38 @@ def explain(func: Callable[..., Any], since: Fingerprint | None = None, file: Te
       values: scale: SCALE
     """
     name = getattr(func, "__qualname__", repr(func))
+    scope: Scope = getattr(func, "__lightwork_scope__", EVERYTHING)
     if since is not None:
-        print(*_changes(name, since, fingerprint(func)), sep="\n", file=file)
+        print(*_since(name, since, fingerprint(func, scope)), sep="\n", file=file)
         return
-    fingerprint(func)  # refuses what cannot be called, and gives the warnings
+    fingerprint(func, scope)  # refuses what cannot be called, and gives the warnings
     print(f"{name} depends on", file=file)
-    _, trace = _trace(func, EVERYTHING)
+    _, trace = _trace(func, scope)
     for kind in (FUNCTION, CLASS, VALUE, LIBRARY, STATE, HANDLE, IGNORED, UNFOLLOWED):
         if kind in trace.notes:
             print(f"  {kind}: {', '.join(sorted(trace.notes[kind]))}", file=file)
 
 
-def _changes(name: str, before: Fingerprint, now: Fingerprint) -> list[str]:
-    if before.digest == now.digest:
+def _since(name: str, since: Fingerprint | Mapping[str, object], now: Fingerprint) -> list[str]:
+    """Say what changed since an earlier fingerprint."""
+    if isinstance(since, Fingerprint):
+        same, parts = since.digest == now.digest, dict(since.parts)
+    else:
+        same, parts = since.get("fingerprint") == now.digest.hex(), _parts_of_entry(since)
+    if same:
         return [f"{name}: nothing changed"]
-    old = set(zip(before.names, before.tokens, strict=True))
-    new = set(zip(now.names, now.tokens, strict=True))
-    gone, come = {each for each, _ in old - new}, {each for each, _ in new - old}
-    lines = [f"{each} changed" for each in sorted(gone & come)]
-    lines += [f"{each} is no longer used" for each in sorted(gone - come)]
-    lines += [f"{each} is used now" for each in sorted(come - gone)]
-    return lines or [f"{name}: the code is the same; a value that it uses, or a library's version, changed"]
+    return [str(each) for each in changes(parts, dict(now.parts))] or [
+        f"{name}: it changed in what is not told"
+    ]
+
+
+def _parts_of_entry(since: Mapping[str, object]) -> dict[str, str]:
+    code = since.get("code")
+    if not isinstance(code, Mapping):
+        raise OptionTypeError(
+            f"since= takes a fingerprint or an entry of a remembered function, not {since!r:.80}"
+        )
+    return {str(label): str(said) for label, said in code.items()}
 
 
 def _warn(func: Any, trace: Trace) -> None:

@@ -36,7 +36,11 @@ def data_of(buffer: Any, walk: Walk) -> bytes:
 
 def version_of(module: str, walk: Walk) -> tuple[str, ...]:
     """Return the version of a library, where code counts."""
-    return () if walk.trace is None else (scope_of(walk).library_name(module),)
+    if walk.trace is None:
+        return ()
+    name = scope_of(walk).library_name(module)
+    walk.trace.library(name)
+    return (name,)
 
 
 _COPYREG: Any = copyreg  # typeshed lacks what pickle itself uses

@@ -26,6 +26,9 @@ class _ById:
 
     scope = EVERYTHING
 
+    def library(self, name: str) -> None:
+        """Versions make no difference within a process."""
+
 
 BY_ID = _ById()
 
