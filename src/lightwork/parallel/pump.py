@@ -170,11 +170,11 @@ class Pump:
 
     def abort(self) -> None:
         """Stop everything; the loop is over."""
-        crew, self._crew = self._crew, None
         self.exhausted = True
         try:
-            if crew is not None and self._process == getpid():
-                crew.abort()  # in a forked child the workers are its parent's, who goes on
+            if self._crew is not None and self._process == getpid():
+                self._crew.abort()  # in a forked child the workers are its parent's, who goes on
+            self._crew = None  # only now: an abort that is interrupted is done again
         finally:
             self._end(whole=False)
 
@@ -262,9 +262,9 @@ class Pump:
     def _settle(self) -> None:
         """Hand the crew back once nothing can be asked of it any more."""
         if self.exhausted and self._plan.finished == self._plan.taken:
-            crew, self._crew = self._crew, None
-            if crew is not None:
-                crew.release()
+            if self._crew is not None:
+                self._crew.release()
+                self._crew = None
             self._end(whole=self._outcomes.failure is None)
 
     def _end(self, *, whole: bool) -> None:

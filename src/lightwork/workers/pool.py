@@ -6,7 +6,8 @@ workers stay for the next call; they leave by themselves after some minutes, whi
 millisecond to fork others.
 
 A forked child of this process must not touch its parent's workers: it forgets the pool and makes its own.
-Calls from several threads share the pool; one lock guards its tables, and no user code runs under it.
+Calls from several threads share the pool; one lock guards its tables, no user code runs under it, and Ctrl-C waits
+until it is free (`interrupts`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lightwork.workers import anonymous, launch, oom
 from lightwork.workers.channel import Channel, pair
 from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, Streams, WorkerHandle, stream_files
+from lightwork.workers.interrupts import held_back
 from lightwork.workers.page import Page
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.segments import Kept
@@ -143,7 +145,7 @@ class Pool:
         make : Make
             How they must have been made: others stay idle.
         """
-        with self._lock:
+        with held_back(), self._lock:
             control = self._ensure_zygote()
             workers: list[WorkerHandle] = []
             for worker in [worker for worker in reversed(self._idle) if worker.make == make]:
@@ -173,12 +175,12 @@ class Pool:
         workers = list(workers)
         for worker in workers:
             worker.shrink()
-        with self._lock:
+        with held_back(), self._lock:
             self._idle += workers
 
     def kill(self, workers: Sequence[WorkerHandle]) -> None:
         """End workers at once, whatever they run, with the processes that they started."""
-        with self._lock:
+        with held_back(), self._lock:
             control = self._control
             mine = [worker for worker in workers if worker.control is control]
             if control is not None:
@@ -192,7 +194,7 @@ class Pool:
 
     def ending(self, worker: WorkerHandle) -> Ending | None:
         """How a worker whose socket has closed ended; None if not even its zygote is there to tell."""
-        with self._lock:
+        with held_back(), self._lock:
             self._living.pop(worker.number, None)
             if worker.control is not self._control:
                 return None
@@ -205,7 +207,7 @@ class Pool:
 
     def info(self) -> PoolInfo:
         """What there is now; see `pool_info`."""
-        with self._lock:
+        with held_back(), self._lock:
             if self._control is not None:
                 self._read_reports()
             idle = {worker.number for worker in self._idle}
@@ -300,7 +302,7 @@ class Pool:
 
     def start_failure(self) -> WorkerStartError | None:
         """Why there are no workers, if the zygote has ended by itself."""
-        with self._lock:
+        with held_back(), self._lock:
             if self._control is None or not self._control.ended:
                 return None
             status = self._forget_zygote()
@@ -332,7 +334,7 @@ class Pool:
     def shutdown(self) -> None:
         """End all workers, idle ones by the front door, and the zygote; the next `lend` starts anew."""
         self.kept.clear()
-        with self._lock:
+        with held_back(), self._lock:
             if self._control is None:
                 return
             idle, self._idle = self._idle, []

@@ -27,6 +27,7 @@ from lightwork.workers.failures import Report
 from lightwork.workers.framing import Kind
 from lightwork.workers.functions import will_be_awaited
 from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle, stream_files
+from lightwork.workers.interrupts import held_back
 from lightwork.workers.launch import fork_zygote
 from lightwork.workers.payload import decode_result, pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
@@ -95,8 +96,9 @@ class ProcessCrew:
         self._by_descriptor: dict[int, _Member] = {}
         try:
             self._make = self._how_made()
-            for handle in pool.lend(count, self._make):
-                self._join(handle)
+            with held_back():
+                for handle in pool.lend(count, self._make):
+                    self._join(handle)
         except BaseException:
             self.abort()
             raise
@@ -206,7 +208,8 @@ class ProcessCrew:
                         else:
                             deliver(kind, body)
                     if channel.ended:
-                        self._bury(member, events)
+                        with held_back():
+                            self._bury(member, events)
             if not ready:
                 break
         return events
@@ -219,7 +222,7 @@ class ProcessCrew:
         if call != self._call:
             return
         self._blameless = 0
-        _, tasks = member.owed.popleft()
+        tasks = member.owed[0][1]
         failures: dict[int, BaseException] = {}
         for index, report in failed or ():
             failures[index] = blame.raised(report, index, tasks[index - first])
@@ -241,6 +244,7 @@ class ProcessCrew:
         if box is not None:
             self._queue(member, Kind.FREED, pack(box))
             self.flush()  # the worker may wait for it, and our caller may be away for long
+        member.owed.popleft()  # not before: a worker whose reply was read by half must not serve another call
         self._outgoing.done(range(first, first + len(results)))
         events.append(Done(member.handle.number, first, results, failures or None, seconds))
 
@@ -299,20 +303,21 @@ class ProcessCrew:
             self._part()
 
     def _part(self) -> None:
-        members = list(self._members.values())
-        self._members.clear()
-        self._by_descriptor.clear()
-        busy = [member.handle for member in members if member.owed]
-        idle = [member for member in members if not member.owed]
-        for member in idle:
-            if held := member.handle.segments:
-                member.handle.channel.post(Kind.FORGET, pack(list(held)))
-                held.clear()
-        self._outgoing.close()
-        self._pool.give_back(member.handle for member in idle)
-        self._pool.kill(busy)
-        if self._own_pool:
-            self._pool.shutdown()
+        with held_back():
+            members = list(self._members.values())
+            self._members.clear()
+            self._by_descriptor.clear()
+            busy = [member for member in members if member.owed or member.handle.channel.pending]
+            idle = [member for member in members if member not in busy]
+            for member in idle:
+                if held := member.handle.segments:
+                    member.handle.channel.post(Kind.FORGET, pack(list(held)))
+                    held.clear()
+            self._outgoing.close()
+            self._pool.give_back(member.handle for member in idle)
+            self._pool.kill([member.handle for member in busy])
+            if self._own_pool:
+                self._pool.shutdown()
 
 
 def _environment(count: int, options: CrewOptions) -> dict[str, str]:
