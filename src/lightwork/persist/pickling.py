@@ -153,7 +153,7 @@ def _mentions_main(pieces: list[Piece], protocol: int, pickler: pickle.Pickler) 
         size = sum([len(piece) for piece in pieces if type(piece) is bytes])
         if size > _A_SLOT * (sys.getsizeof(pickler) // _SLOT):
             known = pickler.memo.copy().values()
-            return any([type(object_) is str and object_ == "__main__" for _, object_ in known])
+            return any(type(object_) is str and object_ == "__main__" for _, object_ in known)
     # As the name of a module is written; a longer needle is found faster.
     needle = b"\x8c\x08__main__\x94" if protocol >= 4 else b"c__main__\n"
     for piece in pieces:  # noqa: SIM110 - a generator adds 0.12 us to each small object
