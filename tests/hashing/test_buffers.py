@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import tracemalloc
 
 import numpy as np
@@ -12,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightwork.errors import OptionError
-from lightwork.hashing import hash
+from lightwork.hashing import buffers, hash
 from lightwork.hashing.buffers import (
     BLOCK,
     LEAF,
     XXH3_128,
+    Algorithm,
     Pieces,
     algorithm,
     digest_array,
@@ -109,6 +111,82 @@ def test_any_strides_are_their_copy(data):
     cut = tuple(slice(None, None, data.draw(st.sampled_from([1, -1, 2, -2, 3]))) for _ in array.shape)
     view = array[cut]
     assert hash(view) == hash(np.array(view, order="F" if view.flags.fnc else "C"))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[:, ::2],
+        lambda a: a[::-1],
+        lambda a: a[:, 1:-1],
+        lambda a: a.T[::3],
+        lambda a: a.reshape(31, -1, 10)[:, :, :7],
+        lambda a: a.reshape(-1)[::3],
+        lambda a: a.reshape(2, -1)[:, 5:],  # rows longer than a leaf
+        lambda a: np.broadcast_to(a[0], (10_000, a.shape[1])),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["f8", "f4", "V12"])
+def test_leaves_of_views_begin_anywhere_in_a_row(view, dtype):
+    size = 4_340_000
+    array = view(np.arange(size * (np.dtype(dtype).itemsize // 4), dtype="u4").view(dtype).reshape(4340, -1))
+    assert array.nbytes > LEAF
+    assert not array.flags.forc
+    assert digest_array(array, XXH3_128) == digest_array(array.copy("C"), XXH3_128)
+
+
+@pytest.fixture
+def crew(monkeypatch):
+    """Take four cores for given, and one leaf for enough work; return how many threads were started."""
+    started = []
+
+    class Counted(threading.Thread):
+        def start(self):
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(buffers, "_cores", lambda: 4)
+    monkeypatch.setattr(buffers, "_SHARE", 1)
+    monkeypatch.setattr(threading, "Thread", Counted)
+    return started
+
+
+def test_threads_make_the_same_digest(crew, monkeypatch):
+    data = noise(9 * LEAF + 5)
+    view = np.frombuffer(data, "u1")[: 9 * LEAF].view("i4").reshape(-1, 64)[:, ::2]
+    both = digest_bytes(data, XXH3_128), digest_array(view, XXH3_128)
+    assert len(crew) == 6
+    assert not any(thread.is_alive() for thread in crew)
+    monkeypatch.setattr(buffers, "_cores", lambda: 1)
+    assert both == (digest_bytes(data, XXH3_128), digest_array(view, XXH3_128))
+    assert len(crew) == 6
+
+
+def test_without_more_threads_the_first_does_all(crew, monkeypatch):
+    data = noise(5 * LEAF)
+    before = digest_bytes(data, XXH3_128)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert digest_bytes(data, XXH3_128) == before
+
+
+def test_an_error_in_a_thread_is_raised_and_all_have_ended(crew):
+    main = threading.get_ident()
+    reached = threading.Event()
+
+    def once(data):
+        if threading.get_ident() == main:
+            assert reached.wait(10)
+            return b"\0" * 16
+        reached.set()
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        digest_bytes(noise(6 * LEAF), Algorithm("failing", XXH3_128.new, once))
+    assert not any(thread.is_alive() for thread in crew)
 
 
 def test_fortran_order_counts_and_both_at_once_is_c():
