@@ -201,9 +201,12 @@ def _by_threads(leaf: Callable[[int], bytes], starts: range, crew: int) -> list[
 
 def _cores() -> int:
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    # What bounds native threads bounds these: in workers of a loop it is each one's share of the cores.
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(said)) if said.isdecimal() and int(said) else cores
 
 
 def _root(algo: Algorithm, leaves: list[bytes], length: int) -> bytes:
