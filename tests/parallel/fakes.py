@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import random
 
-from lightwork.parallel.backends.base import Died, Done, Up
+from lightwork.parallel.backends.base import Back, Died, Done, Up
+from lightwork.parallel.plan import Plan
 
 
 class Killed(Exception):
@@ -13,7 +14,10 @@ class Killed(Exception):
 
 
 class FakeCrew:
-    """Spans of one worker run in order; which worker is next, the seed decides."""
+    """Spans of one worker run in order; which worker is next, the seed decides.
+
+    So it does how far a worker had come when work was taken back from it, and whether it ran more than it was to.
+    """
 
     def __init__(self, count, seed=0, unsendable=(), late_up=False, seconds=1e-6, silent=False):
         self.workers = [] if late_up else list(range(count))
@@ -24,6 +28,8 @@ class FakeCrew:
         self.silent = silent
         self.queues = {worker: [] for worker in range(count)}
         self.names = count
+        self.revoked = {}
+        self.ran = []
         self.sent = []
         self.deepest = 0
         self.ended = None
@@ -36,6 +42,7 @@ class FakeCrew:
 
     def send(self, worker, first, tasks):
         assert self.ended is None
+        assert worker not in self.revoked, "sent to a worker that has not given up what was taken back"
         self.sent.append((worker, first, len(tasks)))
         self.queues[worker].append((first, list(tasks)))
         self.deepest = max(self.deepest, len(self.queues[worker]))
@@ -54,12 +61,43 @@ class FakeCrew:
             return []
         worker = self.random.choice(busy)
         first, tasks = self.queues[worker].pop(0)
-        return self.run(worker, first, tasks)
+        if worker not in self.revoked:
+            return self.run(worker, first, tasks)
+        return self.answer_revoked(worker, first, tasks)
+
+    def revoke(self, workers):
+        """Each worker has begun its first spans up to some task; it may turn out not to have run them all."""
+        events = []
+        for worker in workers:
+            queue = self.queues[worker]
+            begun = self.random.randint(0, len(queue))
+            part = self.random.randint(0, len(queue[begun][1])) if begun < len(queue) else 0
+            keeps = [len(tasks) for _, tasks in queue[:begun]] + [part] * (begun < len(queue))
+            keeps += [0] * (len(queue) - len(keeps))
+            self.revoked[worker] = {first: keep for (first, _), keep in zip(queue, keeps, strict=True)}
+            kept = [(f, keep) for (f, tasks), keep in zip(queue, keeps, strict=True) if keep < len(tasks)]
+            if kept:
+                events.append(Back(worker, kept))
+            if not queue:
+                events += self.up_again(worker)
+        return events
+
+    def answer_revoked(self, worker, first, tasks):
+        kept = self.revoked[worker].pop(first)
+        runs = self.random.choice([kept, self.random.randint(0, kept)])
+        events = [Back(worker, [(first, runs)])] if runs < kept else []
+        events += self.run(worker, first, tasks[:runs]) if runs else []
+        return events if worker not in self.queues or self.queues[worker] else events + self.up_again(worker)
+
+    def up_again(self, worker):
+        del self.revoked[worker]
+        return [Up(worker)]
 
     def run(self, worker, first, tasks):
         results, failures = [], {}
         for index, (func, args, kwargs) in enumerate(tasks, first):
             try:
+                self.ran.append(index)
                 results.append(func(*args, **kwargs))
             except Killed as death:
                 return self.die(worker, index if death.args[0] else None)
@@ -70,6 +108,7 @@ class FakeCrew:
 
     def die(self, worker, claimed):
         del self.queues[worker]
+        self.revoked.pop(worker, None)
         self.queues[self.names] = []
         self.names += 1
         return [Died(worker, claimed, RuntimeError(f"died in {claimed}")), Up(self.names - 1)]
@@ -78,5 +117,26 @@ class FakeCrew:
         self.ended = self.ended or "aborted"
 
     def release(self):
-        assert not any(self.queues.values())
+        for worker, queue in self.queues.items():
+            kept = self.revoked.get(worker, {})
+            assert not any(kept.get(first, 1) for first, _ in queue)
         self.ended = self.ended or "released"
+
+
+class RestlessPlan(Plan):
+    """A plan that takes work back from anybody, at any time."""
+
+    def __init__(self, *args, seed=0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.random = random.Random(seed)
+        self.taken_back = 0
+
+    def take_back(self, now):
+        ordinary = super().take_back(now)
+        lanes = [lane for lane in self._lanes.values() if lane.tasks > 1 and not lane.revoked]
+        chosen = [lane for lane in lanes if self.random.random() < 0.5]
+        for lane in chosen:
+            lane.revoked = True
+        self.taken_back += len(chosen)
+        self.due = now + self.random.choice([1e-6, 1e-4]) if lanes else self.due
+        return ordinary + [lane.name for lane in chosen]

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lightwork.parallel.batching import MOST_QUEUED, Pace
+from lightwork.parallel.batching import LATE, MOST_QUEUED, QUEUED, WORTH, Pace
 from lightwork.parallel.plan import MOST_LOSSES, Loss, Plan, Send
 
 
@@ -96,6 +96,24 @@ class TestWindow:
         assert plan.room() == 0
         plan.handed(10)
         assert plan.room() == 10
+
+    def test_a_size_that_shrinks_starves_nobody(self):
+        """A long task lies in a batch of ten; batches of one go on beside it, up to the number that may be open."""
+        pace = Pace()
+        pace.size = 10
+        plan = Plan(4, pace, in_batches=True, workers=2)
+        plan.begin([0, 1])
+        take(plan, plan.room())
+        plan.next_send()
+        pace.ran(1, 1.0)
+        for _ in range(3):
+            assert plan.room() == 1
+            take(plan, 1)
+            (send,) = sends(plan)
+            plan.done(send.worker, send.first)
+        assert plan.room() == 0
+        plan.handed(1)
+        assert plan.room() == 1
 
     def test_counts_tasks_and_leaves_each_worker_a_share(self):
         plan = plan_of(workers=2, window=5, size=10, in_batches=False)
@@ -190,6 +208,125 @@ class TestDeath:
         assert sends(plan) == [Send(1, 0, 1)]
 
 
+def loaded_plan(seconds, lengths=(1, 4), workers=2):
+    """A plan whose first workers have spans of these lengths, begun at 0, of tasks that take so long as a rule."""
+    pace = Pace(max(lengths))
+    plan = Plan(inf, pace, in_batches=True, workers=workers)
+    plan.begin(range(workers))
+    pace.ran(1, seconds)
+    for length in lengths:
+        take(plan, length)
+    assert [send.worker for send in sends(plan)] == list(range(len(lengths)))
+    return plan
+
+
+class TestTakingBack:
+    def test_nothing_is_due_while_no_worker_has_more_than_it_runs(self):
+        assert loaded_plan(1.0, (1, 1)).due == inf
+
+    def test_what_lies_behind_a_message_that_takes_far_too_long(self):
+        plan = loaded_plan(1e-4)
+        assert plan.due == QUEUED
+        assert plan.take_back(LATE * 0.99) == []
+        assert plan.due == LATE
+        assert plan.take_back(LATE) == [1]
+        assert plan.due == inf
+        assert plan.back(1, 1, 1) == [(2, 2), (4, 1)]
+        assert plan.waiting()
+
+    def test_but_not_behind_one_that_was_to_take_so_long(self):
+        plan = loaded_plan(0.1)
+        assert plan.take_back(0.79) == []
+        assert plan.due == pytest.approx(0.8)
+        assert plan.take_back(0.8) == [1]
+
+    def test_the_clock_of_a_worker_starts_again_with_each_answer(self):
+        plan = loaded_plan(1e-4, (1, 4))
+        take(plan, 2)
+        sends(plan)
+        plan.done(0, 0, 1.0)
+        assert plan.take_back(1.0 + LATE / 2) == [1]
+
+    def test_for_an_idle_worker_if_it_is_worth_it(self):
+        plan = loaded_plan(WORTH, (1, 4, 3), workers=3)
+        plan.done(0, 0, 1e-4)
+        assert plan.due <= WORTH
+        assert plan.take_back(2e-4) == [1]
+        plan = loaded_plan(WORTH / 10, (1, 4, 3), workers=3)
+        plan.done(0, 0, 1e-4)
+        assert plan.take_back(2e-4) == []
+        assert plan.due == pytest.approx(2e-4 + WORTH)
+
+    def test_nor_does_an_idle_worker_wait_long_for_what_was_to_be_brief(self):
+        plan = loaded_plan(WORTH / 10, (1, 4, 3), workers=3)
+        plan.done(0, 0, 1e-4)
+        assert plan.take_back(QUEUED) == [1, 2]
+
+    def test_not_for_an_idle_worker_for_whom_something_waits(self):
+        plan = loaded_plan(WORTH, (1, 4))
+        plan.done(0, 0, 1e-4)
+        take(plan, 1)
+        assert plan.take_back(2e-4) == []
+
+    def test_a_worker_that_comes_up_finds_work(self):
+        plan = loaded_plan(WORTH, (4,), workers=1)
+        assert plan.take_back(1.0) == []
+        plan.up(7)
+        assert plan.due <= 1.0 + WORTH
+        assert plan.take_back(1.0 + WORTH) == [0]
+
+    def test_one_that_was_taken_back_from_gets_nothing_until_it_is_up(self):
+        plan = loaded_plan(1e-4)
+        assert plan.take_back(1.0) == [1]
+        plan.back(1, 1, 1)
+        plan.done(1, 1, 1.0)
+        plan.done(0, 0, 1.0)
+        for _ in range(3):
+            take(plan, 1)
+        assert {send.worker for send in sends(plan)} == {0}
+        plan.up(1)
+        take(plan, 1)
+        assert sends(plan)[-1].worker == 1
+
+    def test_nobody_is_asked_twice_nor_a_lone_worker_ever(self):
+        plan = loaded_plan(1e-4)
+        assert plan.take_back(1.0) == [1]
+        assert plan.take_back(2.0) == []
+        assert loaded_plan(1e-4, (4,), workers=1).take_back(1.0) == []
+
+    def test_a_crew_that_gives_nothing_back_is_never_asked(self):
+        plan = Plan(inf, Pace(4), in_batches=True, workers=2)
+        plan.begin([0, 1], gives_back=False)
+        take(plan, 4)
+        sends(plan)
+        plan.up(2)
+        assert plan.due == inf
+
+    def test_what_came_back_goes_first_and_in_order(self):
+        plan = loaded_plan(1e-4, (4, 4, 1), workers=3)
+        assert plan.take_back(1.0) == [0, 1]
+        take(plan, 1)
+        assert plan.back(1, 4, 1) == [(5, 2), (7, 1)]
+        assert plan.back(0, 0, 0) == [(0, 2), (2, 2)]
+        plan.done(2, 8, 1.0)
+        assert [send.first for send in sends(plan)] == [0, 2, 5, 7, 9]
+
+    def test_what_is_not_there_cannot_come_back(self):
+        plan = loaded_plan(1e-4)
+        assert plan.back(1, 2, 0) == plan.back(1, 1, 4) == plan.back(5, 1, 0) == []
+        assert not plan.waiting()
+
+    def test_the_death_of_one_blames_only_what_it_kept(self):
+        plan = loaded_plan(1e-4)
+        plan.take_back(1.0)
+        plan.back(1, 1, 2)
+        assert plan.died(1, 3) == Loss(None, [(1, 2)])
+        plan = loaded_plan(1e-4)
+        plan.take_back(1.0)
+        plan.back(1, 1, 0)
+        assert plan.died(1, 1) == Loss(None, [])
+
+
 @pytest.mark.parametrize("workers", [1, 1000])
 def test_many_tasks_in_bounded_state(workers):
     plan = plan_of(workers=workers, window=2 * workers, size=50)
@@ -223,6 +360,8 @@ class PlanMachine(RuleBasedStateMachine):
         self.plan.begin(range(workers))
         self.alive = set(range(workers))
         self.names = workers
+        self.now = 0.0
+        self.revoked: set[int] = set()
         self.lying: dict[tuple[int, int], int] = {}
         self.backlog: set[int] = set()
         self.finished: set[int] = set()
@@ -246,9 +385,10 @@ class PlanMachine(RuleBasedStateMachine):
 
     @rule()
     def send(self):
-        send = self.plan.next_send()
+        send = self.plan.next_send(self.now)
         if send is None:
             return
+        assert send.worker not in self.revoked
         span = range(send.first, send.first + send.length)
         assert send.worker in self.alive
         assert set(span) <= self.backlog
@@ -262,8 +402,8 @@ class PlanMachine(RuleBasedStateMachine):
     def done(self, data, seconds):
         worker, first = data.draw(st.sampled_from(sorted(self.lying)))
         length = self.lying.pop((worker, first))
-        assert self.plan.done(worker, first) == length
-        assert self.plan.done(worker, first) == 0
+        assert self.plan.done(worker, first, self.now) == length
+        assert self.plan.done(worker, first, self.now) == 0
         self.pace.ran(length, seconds)
         self.finish(range(first, first + length))
 
@@ -272,6 +412,7 @@ class PlanMachine(RuleBasedStateMachine):
     def died(self, data):
         worker = data.draw(st.sampled_from(sorted(self.alive)))
         self.alive.remove(worker)
+        self.revoked.discard(worker)
         mine = {
             index
             for (name, first), length in self.lying.items()
@@ -289,6 +430,44 @@ class PlanMachine(RuleBasedStateMachine):
             assert loss.blamed in mine
             self.finish([loss.blamed])
         self.backlog |= mine - self.finished
+
+    @rule(seconds=st.sampled_from([1e-4, WORTH, QUEUED, LATE, 1.0]))
+    def pass_time(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def take_back(self):
+        """Those named have more than they can be running, are not alone, and were not named before."""
+        for worker in self.plan.take_back(self.now):
+            assert worker in self.alive - self.revoked
+            assert len(self.alive) > 1
+            assert sum(length for (name, _), length in self.lying.items() if name == worker) > 1
+            self.revoked.add(worker)
+        assert self.plan.due > self.now
+
+    @precondition(lambda self: any(worker in self.revoked for worker, _ in self.lying))
+    @rule(data=st.data())
+    def back(self, data):
+        worker, first = data.draw(
+            st.sampled_from(sorted(key for key in self.lying if key[0] in self.revoked))
+        )
+        length = self.lying.pop((worker, first))
+        kept = data.draw(st.integers(0, length - 1))
+        if kept:
+            self.lying[worker, first] = kept
+        pieces = self.plan.back(worker, first, kept)
+        given_up = [index for begin, count in pieces for index in range(begin, begin + count)]
+        assert given_up == list(range(first + kept, first + length))
+        assert all(count for _, count in pieces)
+        self.backlog.update(given_up)
+
+    @precondition(lambda self: self.revoked)
+    @rule(data=st.data())
+    def up_again(self, data):
+        worker = data.draw(st.sampled_from(sorted(self.revoked)))
+        if not any(name == worker for name, _ in self.lying):
+            self.plan.up(worker)
+            self.revoked.remove(worker)
 
     @rule()
     def up(self):

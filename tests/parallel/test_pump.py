@@ -16,7 +16,7 @@ from lightwork.parallel.pump import Pump
 from lightwork.parallel.tasks import delayed
 from lightwork.workers.functions import Found, Missing
 
-from .fakes import FakeCrew, Killed
+from .fakes import FakeCrew, Killed, RestlessPlan
 
 
 class Recorder:
@@ -50,12 +50,15 @@ class Loop:
         timeout=None,
         in_batches=True,
         eager=False,
+        restless=False,
         **crew,
     ):
         self.taken = 0
         self.crew = None
         self.recorder = Recorder()
-        self.plan = Plan(window, pace := Pace(size, ahead=ahead), in_batches=in_batches, workers=workers)
+        pace = Pace(size, ahead=ahead)
+        kind = RestlessPlan if restless else Plan
+        self.plan = kind(window, pace, in_batches=in_batches, workers=workers)
         outcomes = Outcomes(ordered=ordered)
 
         def hire():
@@ -94,6 +97,7 @@ def shapes(draw):
         "seed": draw(st.integers(0, 10**6)),
         "late_up": draw(st.booleans()),
         "seconds": draw(st.sampled_from([1e-9, 1e-4, 1.0])),
+        "restless": draw(st.booleans()),
     }
 
 
@@ -105,6 +109,7 @@ class TestCollect:
         assert loop.recorder.endings == [(count, True)]
         if count:
             assert loop.crew.ended == "released"
+            assert sorted(loop.crew.ran) == list(range(count))
 
     @given(shapes(), st.integers(0, 60), st.booleans())
     def test_a_task_is_what_it_was_when_it_was_taken(self, shape, count, eager):
@@ -403,8 +408,7 @@ class TestRemembered:
         assert results == [-9 if i == 3 else i * i for i in range(9)]
         assert memo.asked == [1, 2, 3, 4, 6, 7, 8]
         assert memo.finished == [9]
-        sent = [i for _, first, length in loop.crew.sent for i in range(first, first + length)]
-        assert sorted(sent) == [0, 1, 3, 5, 7]
+        assert sorted(loop.crew.ran) == [0, 1, 3, 5, 7]
 
     def test_a_lookup_that_fails_fails_its_task(self):
         loop = Loop([delayed(Memo(broken=[3]))(i) for i in range(6)], ahead=True)

@@ -10,6 +10,9 @@ here), and how long the reader of a generator stays away between two results.
 - With **one worker** lie at most `MOST_QUEUED` messages, and at most about `QUEUED` seconds of work: enough
   that it never waits for us, little enough that it keeps no work from an idle one. While the reader of a
   generator is away nobody sends, so then twice as much lies there as was run during the last absence.
+- What a worker has not begun is **taken back** when its message takes more than `LATE` seconds, and more than twice as
+  long as was to be expected; or, when somebody is idle, more than `QUEUED`, or if the rest is worth it. It is sent
+  again in pieces that leave something for everybody, but are worth a message.
 """
 
 from __future__ import annotations
@@ -29,6 +32,11 @@ __all__ = ["Pace", "share", "understand", "window"]
 TARGET: Final = 2e-3
 QUEUED: Final = 5e-3
 MOST_QUEUED: Final = 8
+# Busy machines let a worker wait for a core for 10 ms and more (seen with ten busy processes on two cores).
+LATE: Final = 50e-3
+# Taking back costs a worker's answer and a new message, about 0.2 ms in all; a message costs about 20 µs.
+WORTH: Final = 1e-3
+_PIECE: Final = 2e-4
 # Above this the cost of a message no longer matters, and its tasks begin to weigh in memory.
 MOST_TASKS: Final = 1 << 13
 # An absence shorter than this is a reader that only appends to a list.
@@ -85,6 +93,22 @@ class Pace:
         return self._away > _BRIEF and (
             behind < 2 * self._away if self._away < inf else messages < MOST_QUEUED
         )
+
+    def patience(self, tasks: int, *, idle: bool) -> float:
+        """How many seconds a message of so many tasks may take before what lies behind is taken back.
+
+        Others that are `idle` wait no longer than for what might lie there.
+        """
+        return QUEUED if idle else max(LATE, 2 * tasks * (self._run or 0.0))
+
+    def worth(self, tasks: int) -> bool:
+        """Whether so many tasks are worth being taken from their worker for one that is idle."""
+        return self._run is not None and tasks * self._run >= WORTH
+
+    def piece(self, tasks: int, workers: int) -> int:
+        """How many of so many tasks that came back to send at a time."""
+        least = 1 if self._run is None else int(_PIECE / max(self._run, 1e-9))
+        return max(1, ceil(tasks / workers), min(least, tasks))
 
 
 # --- pre_dispatch -----------------------------------------------------------------------------------

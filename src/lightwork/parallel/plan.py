@@ -5,7 +5,8 @@ input) and `next_send` (send this span to that worker) return. It knows numbers 
 are the pump's.
 
 1. A task is **taken** from the input, once; from then on it is **open** until its result was handed over (`handed`).
-   Never more tasks are open than the window allows.
+   Never more tasks are open than the window allows. One that counts batches is full when so many spans are open and
+   so many times `pace.size` tasks: either alone would starve workers when that size shrinks.
 2. A taken task is **finished** exactly once: answered without a worker, done, failed, or blamed for a death. What
    is not finished is either in the backlog or with exactly one worker.
 3. Work moves in spans (first number, count). Single tasks are told apart only after something went wrong.
@@ -15,6 +16,19 @@ are the pump's.
    sent again, each by itself, so that if one of them kills its worker too, the claim names it. A task at the
    head of its worker that is lost `MOST_LOSSES` times more without any claim is blamed as well: a plan ends.
 6. A span that a worker answers without having it is not known here (`done` returns 0) and must be dropped.
+7. What a worker has not begun may be taken back: `take_back` names the workers that are to give up what they have
+   not begun, by the clock that the pump reads; `back` says what one gave up, which is sent again before anything else.
+
+A worker is in one of these states:
+
+========  =========================  =================================================================
+state     gets work                  leaves it when
+========  =========================  =================================================================
+idle      first of all               it is sent a span: busy
+busy      if `Pace.allows`           it has no span left: idle; `take_back` names it: revoked
+revoked   never                      the crew says `up`, having all its answers: idle
+dead      never                      never; another comes `up` in its place, under a name of its own
+========  =========================  =================================================================
 
 The cost is a few operations a span; state for single tasks (`_losses`) exists only for those that were sent again.
 """
@@ -23,10 +37,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from heapq import nlargest
 from math import inf
+from operator import attrgetter
 from typing import Final, NamedTuple
 
-from lightwork.parallel.batching import Pace, share
+from lightwork.parallel.batching import QUEUED, WORTH, Pace, share
 
 __all__ = ["Loss", "Plan", "Send"]
 
@@ -54,7 +70,7 @@ class Loss(NamedTuple):
 class _Lane:
     """A worker as the plan sees it: the spans that lie with it, in the order they were sent."""
 
-    __slots__ = ("alive", "name", "spans", "spare", "tasks")
+    __slots__ = ("alive", "name", "revoked", "since", "spans", "spare", "tasks")
 
     def __init__(self, name: int) -> None:
         self.name = name
@@ -62,6 +78,9 @@ class _Lane:
         self.tasks = 0
         self.spare = False
         """Whether it stands in the queue of those that may get more."""
+        self.since = 0.0
+        """When it began its first span, as far as is known."""
+        self.revoked = False
         self.alive = True
 
 
@@ -83,20 +102,26 @@ class Plan:
     ----------
     taken, finished : int
         Tasks taken from the input, and finished, so far.
+    due : float
+        When `take_back` is to be asked next; infinite while no worker has anything to give up.
     """
 
     __slots__ = (
         "_backlog",
+        "_batches",
         "_begun",
+        "_gives_back",
         "_idle",
         "_in_batches",
         "_lanes",
+        "_looked",
         "_losses",
         "_open",
         "_pace",
         "_share",
         "_spare",
         "_window",
+        "due",
         "finished",
         "taken",
     )
@@ -112,24 +137,38 @@ class Plan:
         self._backlog: deque[tuple[int, int]] = deque()
         self._losses: dict[int, int] = {}
         self._open = 0
+        self._batches = 0
         self._begun = False
+        self._gives_back = False
+        self._looked = 0.0
+        self.due = inf
         self.taken = 0
         self.finished = 0
 
     # --- workers ------------------------------------------------------------------------------------
 
-    def begin(self, workers: Iterable[int]) -> None:
-        """There is a crew, with these workers ready; before that, tasks are taken on trust."""
+    def begin(self, workers: Iterable[int], *, gives_back: bool = True) -> None:
+        """There is a crew, with these workers ready; before that, tasks are taken on trust.
+
+        `gives_back` says whether it can take work back from its workers.
+        """
         self._begun = True
+        self._gives_back = gives_back
         for worker in workers:
             self.up(worker)
+        self.due = inf
 
     def up(self, worker: int) -> None:
-        """A worker may be sent to from now on."""
-        if worker in self._lanes:
+        """A worker may be sent to from now on: a new one, or one that has given up what was taken back."""
+        lane = self._lanes.get(worker)
+        if lane is None:
+            lane = self._lanes[worker] = _Lane(worker)
+        elif not lane.revoked or lane.spans:
             return
-        lane = self._lanes[worker] = _Lane(worker)
+        lane.revoked = False
         self._idle.append(lane)
+        if self._gives_back:
+            self.due = min(self.due, self._looked + WORTH)
 
     def died(self, worker: int, claimed: int | None) -> Loss:
         """A worker ended, running the task `claimed`, or none."""
@@ -138,7 +177,8 @@ class Plan:
             return Loss(None, [])
         lane.alive = False
         if not lane.spans:
-            self._idle.remove(lane)
+            if not lane.revoked:
+                self._idle.remove(lane)
             return Loss(None, [])
         spans = list(lane.spans.items())
         if claimed is None or not any(first <= claimed < first + count for first, count in spans):
@@ -150,6 +190,7 @@ class Plan:
             self._losses.pop(claimed, None)
             self.finished += 1
         self._backlog.extendleft((index, 1) for index in reversed(lost))
+        self._batches += lane.tasks - len(spans)
         return Loss(claimed, spans)
 
     def _suspect(self, first: int, count: int) -> int | None:
@@ -173,7 +214,7 @@ class Plan:
         if self._window == inf:
             return size
         free = (self._window * size if self._in_batches else self._window) - self._open
-        if free >= size:
+        if free >= size or (self._in_batches and self._batches < self._window):
             return min(size, self._share)
         if free <= 0 or (self._in_batches and 2 * free < size and self._open):
             return 0  # a sliver of a batch would stay one, each time it comes round
@@ -186,13 +227,15 @@ class Plan:
 
     def needs(self, first: int, count: int) -> None:
         """These tasks need a worker."""
+        self._batches += 1
         self._backlog.append((first, count))
 
     def answered(self, count: int) -> None:
         """So many tasks need none; they are finished."""
+        self._batches += 1
         self.finished += count
 
-    def next_send(self) -> Send | None:
+    def next_send(self, now: float = 0.0) -> Send | None:
         """The span to send next, and to whom; None where there is none, or nobody free."""
         if not self._backlog:
             return None
@@ -205,36 +248,97 @@ class Plan:
             lane.spare = False
         else:
             self._idle.popleft()
+            lane.since = now
+        if self.due == inf and (count > 1 or lane.spans) and self._gives_back:
+            self.due = now + QUEUED
         lane.spans[first] = count
         lane.tasks += count
         self._offer(lane)
         return Send(lane.name, first, count)
 
-    def done(self, worker: int, first: int) -> int:
+    def done(self, worker: int, first: int, now: float = 0.0) -> int:
         """A worker finished a span: the number of its tasks, or 0 where it did not have it."""
         lane = self._lanes.get(worker)
         if lane is None or first not in lane.spans:
             return 0
-        count = self._withdraw(lane, first)
+        count = lane.spans.pop(first)
+        lane.since = now
+        self._lighten(lane, count)
         self.finished += count
         if self._losses and count == 1:
             self._losses.pop(first, None)
         return count
 
     def handed(self, count: int) -> None:
-        """The results of so many tasks were handed over; they are no longer open."""
+        """The results of a span of so many tasks were handed over; they are no longer open."""
         self._open -= count
+        self._batches -= 1
+
+    # --- taking back --------------------------------------------------------------------------------
+
+    def take_back(self, now: float) -> list[int]:
+        """The workers that are to give up what they have not begun; each gets nothing until it is `up` again.
+
+        It is to be asked when `due` has come, after everything was sent that can be, and with the time at which the
+        last answers were read: an answer that nobody has read yet is no reason.
+        """
+        pace = self._pace
+        idle = 0 if self._backlog else len(self._idle)
+        late: list[_Lane] = []
+        loaded: list[_Lane] = []
+        self.due = inf
+        for lane in self._lanes.values() if len(self._lanes) > 1 else ():
+            if lane.tasks < 2 or lane.revoked:
+                continue
+            until = lane.since + pace.patience(next(iter(lane.spans.values())), idle=idle > 0)
+            if until <= now:
+                late.append(lane)
+                continue
+            self.due = min(self.due, until)
+            if idle and pace.worth(lane.tasks - 1):
+                loaded.append(lane)
+        if loaded and idle > len(late):
+            late += nlargest(idle - len(late), loaded, key=attrgetter("tasks"))
+        for lane in late:
+            lane.revoked = True
+        self._looked = now
+        if idle and self.due < inf:
+            self.due = min(self.due, now + WORTH)
+        return [lane.name for lane in late]
+
+    def back(self, worker: int, first: int, kept: int) -> list[tuple[int, int]]:
+        """A worker gave up all but the first `kept` tasks of a span; returns the pieces to send them in."""
+        lane = self._lanes.get(worker)
+        count = 0 if lane is None else lane.spans.get(first, 0)
+        if lane is None or count <= kept:
+            return []
+        if kept:
+            lane.spans[first] = kept
+        else:
+            del lane.spans[first]
+        given_up = count - kept
+        self._lighten(lane, given_up)
+        size = self._pace.piece(given_up, len(self._lanes))
+        pieces = [
+            (begin, min(size, first + count - begin)) for begin in range(first + kept, first + count, size)
+        ]
+        self._backlog.extendleft(reversed(pieces))
+        self._batches += len(pieces) - (not kept)
+        return pieces
 
     # --- the queues of workers that may get more ----------------------------------------------------
 
-    def _withdraw(self, lane: _Lane, first: int) -> int:
-        count = lane.spans.pop(first)
+    def _lighten(self, lane: _Lane, count: int) -> None:
+        """A worker has so many tasks less."""
         lane.tasks -= count
+        if lane.revoked:
+            return
         if lane.spans:
             self._offer(lane)
-        else:
-            self._idle.append(lane)
-        return count
+            return
+        self._idle.append(lane)
+        if self.due < inf:
+            self.due = min(self.due, self._looked + WORTH)
 
     def _offer(self, lane: _Lane) -> None:
         if not lane.spare and self._pace.allows(len(lane.spans), lane.tasks):
@@ -248,7 +352,8 @@ class Plan:
         spare = self._spare
         while spare:
             lane = spare[0]
-            if lane.alive and lane.spans and self._pace.allows(len(lane.spans), lane.tasks):
+            usable = lane.alive and lane.spans and not lane.revoked
+            if usable and self._pace.allows(len(lane.spans), lane.tasks):
                 return lane
             spare.popleft()
             lane.spare = False

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from math import inf
 from os import getpid
 from time import perf_counter
 from typing import NamedTuple, Protocol, cast
 
 from lightwork.errors import LightworkError, TaskFormatError
-from lightwork.parallel.backends.base import Crew, Died, Done, Encode, Event, Task
+from lightwork.parallel.backends.base import Back, Crew, Died, Done, Encode, Event, Task
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.outcomes import Chunk, Outcomes
@@ -117,6 +118,7 @@ class Pump:
         self._held: list[object] = []
         self._collecting = False
         self._process = 0
+        self._looked = 0.0
         self._ended = False
         self.exhausted = False
 
@@ -193,7 +195,10 @@ class Pump:
                 return outcomes.ready.popleft()
             if self.exhausted and plan.finished == plan.taken:
                 return None
-            self._handle(self._wait(deadline))
+            if plan.due <= self._looked:
+                self._take_back()
+            else:
+                self._handle(self._wait(deadline))
 
     def _notice(self) -> None:
         """A list ends with the first failure that is known; behind it, a generator takes nothing more."""
@@ -204,11 +209,12 @@ class Pump:
                 raise failure[1]
 
     def _wait(self, deadline: float | None) -> Sequence[Event]:
-        crew = cast(Crew, self._crew)
-        if deadline is None:
-            return crew.wait(None)
-        events = crew.wait(max(0.0, deadline - perf_counter()))
-        if not events and perf_counter() >= deadline:
+        crew, until = cast(Crew, self._crew), self._plan.due
+        if deadline is not None:
+            until = min(until, deadline)
+        events = crew.wait(None if until == inf else max(0.0, until - perf_counter()))
+        self._looked = now = perf_counter()
+        if deadline is not None and not events and now >= deadline:
             from lightwork.errors import TaskTimeout  # its bases take 13 ms to import
 
             done, begun = self._plan.finished, self._plan.taken
@@ -217,6 +223,13 @@ class Pump:
                 " are done, what was running has been stopped"
             )
         return events
+
+    def _take_back(self) -> None:
+        """Have workers give up what others could begin, or what lies behind a task that runs long."""
+        revoke = cast(Crew, self._crew).revoke
+        workers = self._plan.take_back(self._looked)
+        if workers and revoke is not None:
+            self._handle(revoke(workers))
 
     def _fill(self) -> None:
         """Take and send whatever the plan allows."""
@@ -239,7 +252,7 @@ class Pump:
                 self._take(count)
                 if not plan.waiting():
                     continue  # all answered, or the end of the input
-            send = plan.next_send()
+            send = plan.next_send(begun)
             if send is None:
                 return
             worker, first, length = send
@@ -255,7 +268,7 @@ class Pump:
     def _hire_crew(self) -> Crew:
         crew = self._crew = self._hire()
         self._process = getpid()
-        self._plan.begin(crew.workers)
+        self._plan.begin(crew.workers, gives_back=crew.revoke is not None)
         self._watcher.hired()
         return crew
 
@@ -413,13 +426,15 @@ class Pump:
                 self._done(event)
             elif isinstance(event, Died):
                 self._died(event)
+            elif isinstance(event, Back):
+                self._back(event)
             else:
                 self._plan.up(event.worker)
         self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
 
     def _done(self, done: Done) -> None:
         worker, first, results, failures, seconds = done
-        count = self._plan.done(worker, first)
+        count = self._plan.done(worker, first, self._looked)
         if not count:
             return  # not ours any more: it was sent again after its worker was given up
         if len(results) != count:
@@ -454,6 +469,16 @@ class Pump:
                     self._fail(index, died.error)
                 else:
                     self._out[index] = [task]
+
+    def _back(self, back: Back) -> None:
+        for first, kept in reversed(back.kept):  # each goes before what came back already
+            pieces = self._plan.back(back.worker, first, kept)
+            parcels = self._out[first]
+            self._out[first] = parcels[:kept]
+            if not kept:
+                del self._out[first]
+            for begin, length in pieces:
+                self._out[begin] = parcels[begin - first : begin - first + length]
 
     def _fail(self, index: int, error: BaseException) -> None:
         self._finishes.pop(index, None)

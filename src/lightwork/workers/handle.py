@@ -70,6 +70,8 @@ class WorkerHandle:
         Whether it has served no call yet.
     segments : set of int
         The segments of the call that it holds.
+    spans : int
+        How many spans were sent to it since it was made.
     """
 
     __slots__ = (
@@ -83,6 +85,7 @@ class WorkerHandle:
         "outboxes",
         "page",
         "segments",
+        "spans",
         "streams",
         "surroundings",
     )
@@ -109,6 +112,7 @@ class WorkerHandle:
         self.make = make
         self.fresh = True
         self.segments: set[int] = set()
+        self.spans = 0
 
     def close(self) -> None:
         """Let go of everything that this process holds of the worker."""

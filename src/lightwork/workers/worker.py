@@ -5,9 +5,10 @@ whatever holds entropy is seeded anew (two forks of one process draw equal numbe
 its socket until it is told to stop or the parent has gone. Nothing is shared with other workers.
 
 Before each task the worker claims it on the control page, before even its arguments are read, so that its
-parent knows whom to blame for its death. Arguments are made anew for each task from bytes, and so is any
-function that can carry state. Replies are queued and sent as the socket takes them; a worker that has tasks
-never waits for its parent to read.
+parent knows whom to blame for its death; a task that it finds called off there it does not run: a reply with
+fewer results than its span has tasks gives back the rest. Arguments are made anew for each task from bytes, and
+so is any function that can carry state. Replies are queued and sent as the socket takes them; a worker that has
+tasks never waits for its parent to read.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from lightwork.workers.channel import Channel
 from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
-from lightwork.workers.page import open_once
+from lightwork.workers.page import Page, open_once
 from lightwork.workers.parentage import death_signal
 from lightwork.workers.payload import (
     ATOMS,
@@ -79,6 +80,7 @@ class Worker:
         self.number = number
         self._channel = Channel(socket.socket(fileno=sock), takes_descriptors=True)
         self._page = open_once(page)
+        self._begun = 0
         self._outbox = Outbox(outboxes)
         self._frames: deque[tuple[int, int, bytes | bytearray]] = deque()
         self._call = 0
@@ -238,14 +240,18 @@ class Worker:
         )
         # A tuple holds the one argument of each task.
         entries: list[object] = list(zip(told, strict=True)) if isinstance(told, tuple) else told
-        claim = self._page.words
+        words = self._page.words
+        words[Page.BEGUN] = self._begun = span = self._begun + 1
         results: list[object] = []
         failures: list[tuple[int, object]] = []
         several = None if type(numbers) is int else cast("list[int]", numbers)
         fixed = None if several or numbers == INSIDE else self._functions[cast(int, numbers)].ready
         begun = time.perf_counter()
         for index, entry in enumerate(entries, first):
-            claim[0] = index + 1
+            words[0] = index + 1  # Page.CLAIMED and Page.LIMIT, without the cost of a name
+            if words[1] >= span:
+                words[0] = 0
+                break
             try:
                 func = fixed
                 if func is None:
@@ -267,8 +273,8 @@ class Worker:
         self._outbox.close_reply()
         # Sent now, though the next message may be brief too: it may as well take an hour, and its reader waits.
         self._channel.post(Kind.REPLY, pack((call, first, seconds, results, failures or None)))
-        claim[0] = 0
-        self._tasks_run += len(entries)
+        words[Page.CLAIMED] = 0
+        self._tasks_run += len(results)
         if self._most_tasks is not None and self._tasks_run >= self._most_tasks:
             self._outdated = True
 

@@ -8,9 +8,12 @@ The law for crews
 -----------------
 - `send` never blocks and never runs a task. What it queues may wait for the next `flush` or `wait`. Spans sent
   to one worker run in the order they were sent.
-- Each span sent is answered by exactly one `Done`, or by the `Died` of its worker, its last event.
+- Each task sent is answered once: by the `Done` of its span, by a `Back`, or by the `Died` of its worker, its last
+  event. A `Back` that trims a span comes before its `Done`; a span that keeps no task gets no `Done`.
 - A worker that died is replaced: an `Up` follows, or `wait` raises what prevents it.
 - A task that fails does not end its span: `Done` says which failed, the others have their results.
+- A worker that `revoke` was called for is sent nothing until an `Up` says that it may be again; by then all that it
+  had is answered.
 - After `abort` or `release` nothing else is called but those two, which then do nothing. `abort` may come
   at any moment, also from a generator that is collected in another thread, and returns without waiting for
   running tasks.
@@ -23,7 +26,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lightwork.settings import MmapMode, StartMethod
 
-__all__ = ["Crew", "CrewOptions", "Died", "Done", "Encode", "Event", "Lend", "Task", "Up"]
+__all__ = ["Back", "Crew", "CrewOptions", "Died", "Done", "Encode", "Event", "Lend", "Revoke", "Task", "Up"]
 
 T = TypeVar("T")
 
@@ -79,7 +82,23 @@ class Up(NamedTuple):
     worker: int
 
 
-Event: TypeAlias = Done | Died | Up
+class Back(NamedTuple):
+    """A worker gives up tasks that it has not begun, and will not begin.
+
+    Attributes
+    ----------
+    worker : int
+        Who had them.
+    kept : list of (int, int)
+        Spans that it had, in the order in which they were sent: the number of the first task, and how many tasks from
+        there on the worker keeps; those behind come back.
+    """
+
+    worker: int
+    kept: list[tuple[int, int]]
+
+
+Event: TypeAlias = Done | Died | Up | Back
 
 
 class Encode(Protocol):
@@ -91,6 +110,13 @@ class Encode(Protocol):
         Where that is the task itself, its function needs no further look: later tasks of it whose arguments are atoms
         (`workers.payload.ATOMS`), none by keyword, may be sent as they are, also as a `blocks.Block`.
         """
+
+
+class Revoke(Protocol):
+    """Takes back what workers have not begun; takes no longer than a fraction of a millisecond."""
+
+    def __call__(self, workers: Sequence[int], /) -> Sequence[Event]:
+        """What is known at once to come back; more may be told by `Crew.wait`, and the `Up` of each worker."""
 
 
 class Crew(Protocol):
@@ -113,11 +139,15 @@ class Crew(Protocol):
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """What happened, in order; blocks until something did, at most `timeout` seconds (None: for ever)."""
 
+    @property
+    def revoke(self) -> Revoke | None:
+        """How work is taken back from workers that have not begun it; None where it cannot be."""
+
     def abort(self) -> None:
         """Stop all that runs, as far as can be without waiting for it; nothing more is reported."""
 
     def release(self) -> None:
-        """Hand the workers back; nothing runs."""
+        """Hand the workers back; nothing runs, though some may still owe word of what was taken back."""
 
 
 class CrewOptions(NamedTuple):

@@ -122,6 +122,10 @@ class ExecutorCrew:
         self._out.add(future)
         future.add_done_callback(lambda done: self._outbox.put((worker, first, tasks, done)))
 
+    @property
+    def revoke(self) -> None:
+        """An executor tells neither what it has begun nor takes it back."""
+
     def flush(self) -> None:
         """Nothing to do: `send` has handed the span over."""
 

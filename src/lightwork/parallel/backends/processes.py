@@ -3,6 +3,9 @@
 This is the parent's end of the protocol that `workers.worker` speaks. `send` turns tasks into bytes and
 queues them; `wait` polls the sockets, reads replies and notices deaths. A worker is dead when its socket has
 closed; the zygote then says how it ended, and the control page which task it was running.
+
+Work is taken back by the control page alone (`revoke`), since a worker that runs a long task reads no messages. What
+lies behind its claim is free at once; the worker still answers each of its spans, and only then is sent more.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from math import ceil
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, cast
 
 from lightwork.errors import WorkerStartError
 from lightwork.parallel.backends import blame
-from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task, Up
+from lightwork.parallel.backends.base import Back, CrewOptions, Died, Done, Event, Task, Up
 from lightwork.parallel.backends.outgoing import Outgoing, Parcel, Told
 from lightwork.workers import limits
 from lightwork.workers.failures import Report
@@ -41,6 +44,8 @@ __all__ = ["ProcessCrew", "lend"]
 
 # Workers that end before they claim anything are replaced; so many in a row mean that none can live here.
 _MOST_BLAMELESS_DEATHS = 10
+# Between calling tasks off and looking at the claim: processors hold back a store for less than a microsecond.
+_SETTLING = 50e-6
 
 _calls = itertools.count(1)
 
@@ -53,15 +58,40 @@ def lend(count: int, options: CrewOptions) -> ProcessCrew:
 
 
 class _Member:
-    """A worker of the crew: its handle, what it has been told in this call, and what it owes."""
+    """A worker of the crew: its handle, what it has been told in this call, and what it owes.
 
-    __slots__ = ("handle", "owed", "told", "watches_out")
+    Attributes
+    ----------
+    owed : deque of (int, sequence of Task, int)
+        The spans that it has not answered, in order: the number of the first task, the tasks, and how many of them
+        were not taken back.
+    revoked : bool
+        Whether it is to get no more until it owes nothing.
+    """
+
+    __slots__ = ("handle", "owed", "revoked", "told", "watches_out")
 
     def __init__(self, handle: WorkerHandle) -> None:
         self.handle = handle
         self.told = Told(handle.segments)
-        self.owed: deque[tuple[int, Sequence[Task[object]]]] = deque()
+        self.owed: deque[tuple[int, Sequence[Task[object]], int]] = deque()
+        self.revoked = False
         self.watches_out = False
+
+    def runs(self) -> bool:
+        """Whether it may be running a task; one that only owes word of what was taken back is not."""
+        return any(kept for _, _, kept in self.owed)
+
+    def begun(self) -> tuple[int, int]:
+        """Which of the spans owed is the last that may have begun (-1: none), and how many of its tasks."""
+        page = self.handle.page
+        claimed = page.claimed
+        if claimed is not None:
+            for position, (first, _, kept) in enumerate(self.owed):
+                if first <= claimed < first + kept:
+                    return position, claimed - first + 1
+        position = page.begun - (self.handle.spans - len(self.owed)) - 1
+        return position, self.owed[position][2] if position >= 0 else 0
 
 
 class ProcessCrew:
@@ -159,7 +189,8 @@ class ProcessCrew:
         )
         for kind, news, descriptors in self._outgoing.news(member.told, needed):
             self._queue(member, kind, news, descriptors)
-        member.owed.append((first, tasks))
+        member.owed.append((first, tasks, len(tasks)))
+        member.handle.spans += 1
         self._queue(member, Kind.TASKS, body)
 
     def _queue(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
@@ -182,6 +213,29 @@ class ProcessCrew:
             if mine := [number for number in numbers if number in held]:
                 held.difference_update(mine)
                 self._queue(member, Kind.FORGET, pack(mine))
+
+    # --- taking back ---
+
+    def revoke(self, workers: Sequence[int], /) -> Sequence[Event]:
+        """Call off what these workers, which have some, have not begun."""
+        members = [self._members[worker] for worker in workers]
+        for member in members:
+            member.revoked = True
+            member.handle.page.call_off(member.handle.spans)
+        sleep(_SETTLING)
+        events: list[Event] = []
+        for member in members:
+            last, count = member.begun()
+            trimmed: list[tuple[int, int]] = []
+            for position in range(max(last, 0), len(member.owed)):
+                first, tasks, kept = member.owed[position]
+                keeps = count if position == last else 0
+                if keeps < kept:
+                    member.owed[position] = first, tasks, keeps
+                    trimmed.append((first, keeps))
+            if trimmed:
+                events.append(Back(member.handle.number, trimmed))
+        return events
 
     # --- receiving ---
 
@@ -222,7 +276,7 @@ class ProcessCrew:
         if call != self._call:
             return
         self._blameless = 0
-        tasks = member.owed[0][1]
+        _, tasks, kept = member.owed[0]
         failures: dict[int, BaseException] = {}
         for index, report in failed or ():
             failures[index] = blame.raised(report, index, tasks[index - first])
@@ -244,9 +298,36 @@ class ProcessCrew:
         if box is not None:
             self._queue(member, Kind.FREED, pack(box))
             self.flush()  # the worker may wait for it, and our caller may be away for long
-        member.owed.popleft()  # not before: a worker whose reply was read by half must not serve another call
+        # Not before: a worker whose reply was read by half must not serve another call.
+        member.owed.popleft()
+        if member.revoked:
+            self._settle(member, first, kept, results, failures, events)
         self._outgoing.done(range(first, first + len(results)))
-        events.append(Done(member.handle.number, first, results, failures or None, seconds))
+        if results:
+            events.append(Done(member.handle.number, first, results, failures or None, seconds))
+        if member.revoked and not member.owed:
+            member.revoked = False
+            events.append(Up(member.handle.number))
+
+    def _settle(
+        self,
+        member: _Member,
+        first: int,
+        kept: int,
+        results: list[object],
+        failures: dict[int, BaseException],
+        events: list[Event],
+    ) -> None:
+        """Compare what a revoked worker has run of a span with what it was to keep.
+
+        It may have run less; and more, if a task began while it was taken back: then another worker has it
+        now, and what this one made of it is dropped.
+        """
+        if len(results) < kept:
+            events.append(Back(member.handle.number, [(first, len(results))]))
+        del results[kept:]
+        for index in [index for index in failures if index >= first + kept]:
+            del failures[index]
 
     # --- death and end ---
 
@@ -258,8 +339,8 @@ class ProcessCrew:
         claimed = handle.page.claimed
         handle.close()
         task = None
-        for first, tasks in member.owed:
-            if claimed is not None and first <= claimed < first + len(tasks):
+        for first, tasks, kept in member.owed:
+            if claimed is not None and first <= claimed < first + kept:
                 task = tasks[claimed - first]
                 self._outgoing.done([claimed])
         if task is None:
@@ -307,7 +388,7 @@ class ProcessCrew:
             members = list(self._members.values())
             self._members.clear()
             self._by_descriptor.clear()
-            busy = [member for member in members if member.owed or member.handle.channel.pending]
+            busy = [member for member in members if member.runs() or member.handle.channel.pending]
             idle = [member for member in members if member not in busy]
             for member in idle:
                 if held := member.handle.segments:

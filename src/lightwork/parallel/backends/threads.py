@@ -38,6 +38,7 @@ class _Threads:
     """The crew; `base.Crew` tells what each method is for."""
 
     encode = None
+    revoke = None
 
     def __init__(self, count: int) -> None:
         self.workers = range(count)
