@@ -1,8 +1,9 @@
 """Starting processes: a `posix_spawn` of this interpreter, with the flags it was started with.
 
 `posix_spawn` neither copies the page tables of a big parent nor runs Python between fork and exec, so it is
-safe in a program with threads. The zygote gets a process group of its own (so that Ctrl-C in a terminal
-reaches the parent alone), no input, the parent's output, and one descriptor: its end of the control socket.
+safe in a program with threads. The zygote gets a session of its own, no input, the parent's output, and one
+descriptor: its end of the control socket. Without a terminal, Ctrl-C reaches the parent alone, and no worker can be
+stopped by the kernel for reading from the terminal or writing to it (``stty tostop``) in the background.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _start(module: str, call: str, path: Sequence[str], descriptors: Sequence[in
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 *((os.POSIX_SPAWN_DUP2, source, _FIRST + place) for place, source in enumerate(sources)),
             ],
-            setpgroup=0,
+            setsid=True,
             setsigmask=(),
             setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGCHLD),
         )
@@ -116,7 +117,7 @@ def fork_zygote(control: socket.socket, ours: socket.socket) -> int:
     status = 1
     try:
         ours.close()  # else the end of this process would never be seen at the other
-        os.setpgid(0, 0)
+        os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
