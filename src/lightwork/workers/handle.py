@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_MAKE", "Make", "Streams", "WorkerHandle", "stream_files"]
 _KEPT = 128 << 20
 
 Streams = tuple[tuple[int, int], ...]
-"""Device and inode of the files behind the descriptors 1 and 2."""
+"""Device and inode of the files behind the descriptors 1 and 2; empty where nobody has looked."""
 
 
 class Make(NamedTuple):
@@ -44,11 +44,22 @@ DEFAULT_MAKE = Make()
 
 
 def stream_files() -> Streams:
-    """Which files the descriptors 1 and 2 of this process are of; empty if one is closed."""
-    try:
-        return tuple((found.st_dev, found.st_ino) for found in map(os.fstat, (1, 2)))
-    except OSError:
-        return ()
+    """Which files the descriptors 1 and 2 of this process are of.
+
+    A program may have been started with some of the first three closed. They are opened first, to nowhere, as the
+    runtimes of Go and Rust do: a socket or memory of ours that got such a number would be written to by whatever
+    native code takes it for the output.
+    """
+    found: list[tuple[int, int]] = []
+    for number in range(3):
+        try:
+            file = os.fstat(number)
+        except OSError:
+            if os.open(os.devnull, os.O_RDWR) == number:
+                os.set_inheritable(number, True)
+            file = os.fstat(number)
+        found.append((file.st_dev, file.st_ino))
+    return tuple(found[1:])
 
 
 class WorkerHandle:

@@ -227,8 +227,8 @@ class Pool:
             if not control.ended:
                 return control
             self._forget_zygote()
-        ours, theirs = pair()
         self._streams = stream_files()
+        ours, theirs = pair()
         self._oom_kills = oom.kills()
         try:
             self._zygote = self._start(theirs, ours)

@@ -165,13 +165,22 @@ class Worker:
         self._functions.clear()
         sys.path[:] = cast("list[str]", call["path"])
         sys.argv[:] = cast("list[str]", call["argv"])
-        os.chdir(cast(str, call["folder"]))
         if call["surroundings"] is not None:
             self._relay.adopt(cast("Surroundings", call["surroundings"]))
         for number, descriptor in enumerate(self._channel.take_descriptors(cast(int, call["streams"])), 1):
             os.dup2(descriptor, number)
             os.close(descriptor)
+        self._enter(cast("str | None", call["folder"]))
         self._adopt_environment(cast("dict[str, str] | None", call["environment"]))
+
+    def _enter(self, folder: str | None) -> None:
+        """Make the parent's working folder this one's: by name, or by descriptor where it has none."""
+        if folder is None:
+            (here,) = self._channel.take_descriptors(1)
+            os.fchdir(here)
+            os.close(here)
+        elif _working_folder() != folder:  # where one is already, one may be without a right to go
+            os.chdir(folder)
 
     def _adopt_environment(self, told: dict[str, str] | None) -> None:
         """Let the parent's variables hold; told nothing, put back what tasks have changed of those told last."""
@@ -301,6 +310,13 @@ class Worker:
             if not self._receive(_IDLE_SECONDS) and self._channel.ended:
                 raise SystemExit  # the parent has gone: nobody waits for this result
         return self._outbox.lay(buffers)
+
+
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None  # it was removed
 
 
 def _call(func: _Callable, args: tuple[object, ...], kwargs: dict[str, object]) -> object:

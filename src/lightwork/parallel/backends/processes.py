@@ -10,13 +10,14 @@ lies behind its claim is free at once; the worker still answers each of its span
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pickle
 import select
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, cast
@@ -121,6 +122,7 @@ class ProcessCrew:
         self._environment = _environment(count, options)
         self._surroundings = surroundings()
         self._streams = stream_files()
+        self._folder = _folder()
         self._awaited = will_be_awaited()
         self._members: dict[int, _Member] = {}
         self._by_descriptor: dict[int, _Member] = {}
@@ -157,14 +159,19 @@ class ProcessCrew:
             "awaited": self._awaited,
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(word) for word in sys.argv],
-            "folder": os.getcwd(),
+            "folder": self._folder,
             "environment": self._environment if self._environment != handle.environment else None,
             "surroundings": self._surroundings if self._surroundings != handle.surroundings else None,
             "streams": len(moved),
         }
         handle.environment, handle.surroundings = self._environment, self._surroundings
         handle.streams = self._streams or handle.streams
-        handle.channel.post(Kind.CALL, pack(call), (1, 2) if moved else ())
+        rides = (1, 2) if moved else ()
+        if self._folder is None:
+            with _opened_here() as here:
+                handle.channel.post(Kind.CALL, pack(call), (*rides, here))
+        else:
+            handle.channel.post(Kind.CALL, pack(call), rides)
         if handle.fresh and self._make != DEFAULT_MAKE:
             handle.fresh = False
             for kind, body, descriptors in self._outgoing.news(member.told):
@@ -399,6 +406,24 @@ class ProcessCrew:
             self._pool.kill([member.handle for member in busy])
             if self._own_pool:
                 self._pool.shutdown()
+
+
+def _folder() -> str | None:
+    """The working folder; None where it has no name: it was removed, or lies in one that may not be read."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _opened_here() -> Iterator[int]:
+    """A descriptor of the working folder, which a worker can enter though no name leads there."""
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+    try:
+        yield here
+    finally:
+        os.close(here)
 
 
 def _environment(count: int, options: CrewOptions) -> dict[str, str]:
