@@ -20,9 +20,13 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lightwork.errors import HashError, OptionTypeError
 from lightwork.hashing import arrays, digest, hash, register_hash, rules
+from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.walk import Walk
 
 sys.path.insert(0, __file__.rpartition("/")[0])
 import hashed_values as values
@@ -404,6 +408,28 @@ def test_fields_that_overlap():
     assert digest(one) == digest(other)
     other["b"] = 1
     assert digest(one) != digest(other)
+
+
+SIMPLE = st.sampled_from(["i1", "<i4", ">f8", "S3", ("<i2", (2,)), [("p", "i1"), ("q", "<i4")]])
+
+
+@given(st.lists(st.tuples(SIMPLE, st.integers(0, 20)), min_size=1, max_size=4), st.integers(0, 9), st.data())
+def test_structs_are_packed_field_by_field(fields, more, data):
+    """Wherever the fields lie: with gaps, over each other, or in another order than they are named in."""
+    formats = [np.dtype(each[0]) for each in fields]
+    offsets = [each[1] for each in fields]
+    size = max(map(sum, zip(offsets, [each.itemsize for each in formats], strict=True))) + more
+    names = [f"f{place}" for place in range(len(fields))]
+    dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+    raw = data.draw(st.binary(min_size=12 * size, max_size=12 * size))
+    array = np.frombuffer(raw, dtype).reshape(3, 4)
+    if arrays._layout(dtype) is None:
+        assert sum(each.itemsize for each in formats) == size  # nothing to leave out
+        return
+    for view in (array, array[:, ::2], array[:0]):
+        packed = b"".join(np.asarray(each)[name].tobytes() for each in view.flat for name in names)
+        assert arrays.array_parts(view, Walk())[2] == XXH3_128.once(packed)
+    assert arrays.array_parts(array.T, Walk())[2] == arrays.array_parts(array, Walk())[2]
 
 
 def test_records_are_no_plain_structs():

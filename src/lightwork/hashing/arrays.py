@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from lightwork.hashing.buffers import digest_array
+from lightwork.hashing.buffers import digest_array, digest_packed
 from lightwork.hashing.taken import Rule, Taken, by_reduce, same_pickling, traced
 from lightwork.hashing.walk import Walk, name_of
 
@@ -40,53 +40,57 @@ def dtype_parts(dtype: Any) -> tuple[Any, ...]:
 
 
 class Layout(NamedTuple):
-    """How the elements of an array are made free of bytes that belong to no value."""
+    """Which bytes of an element make up its value, and where they go when it is packed."""
 
-    packed: Any  # the dtype without gaps between its fields
-    unused: Any  # places in a packed element that are not part of a number
+    size: int  # of a packed element
+    runs: tuple[tuple[int, int, int], ...]  # from, to, number of bytes; what nothing goes to is zero
 
 
 @functools.lru_cache(256)
 def _layout(dtype: Any) -> Layout | None:
-    """Return how to pack elements of a dtype; None where all their bytes count."""
-    packed = _packed(dtype)
-    if packed.itemsize == dtype.itemsize and _used(dtype).all():
-        return None
-    return Layout(packed, (~_used(packed)).nonzero()[0])
+    """Return how to pack elements of a dtype; None where each of their bytes counts once."""
+    found: list[tuple[int, int, int]] = []
+    size = _note_runs(dtype, 0, 0, found)
+    runs: list[tuple[int, int, int]] = []
+    for source, target, length in found:
+        if runs and (source, target) == (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]):
+            first = runs.pop()
+            source, target, length = first[0], first[1], first[2] + length
+        runs.append((source, target, length))
+    end = 0
+    for source, _, length in sorted(runs):
+        end = end + length if source == end else -1
+    return None if end == size == dtype.itemsize else Layout(size, tuple(runs))
 
 
-def _packed(dtype: Any) -> Any:
-    import numpy as np
-
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        return np.dtype((_packed(base), shape))
-    if dtype.names is None:
-        return dtype
-    return np.dtype([(name, _packed(dtype.fields[name][0])) for name in dtype.names])
-
-
-def _used(dtype: Any) -> Any:
-    """Mark the bytes of an element that make up its value."""
-    import numpy as np
-
-    used = np.zeros(dtype.itemsize, bool)
-    if dtype.subdtype is not None:
-        base, _ = dtype.subdtype
-        used.reshape(-1, base.itemsize or 1)[:] = _used(base) if base.itemsize else False
-    elif dtype.names is not None:
+def _note_runs(dtype: Any, source: int, target: int, runs: list[tuple[int, int, int]]) -> int:
+    """Note the runs of bytes in an element, and return where in the packed one they end."""
+    if dtype.names is not None:
         for name in dtype.names:
             field, offset = dtype.fields[name][:2]
-            used[offset : offset + field.itemsize] |= _used(field)
-    elif dtype.char in "gG" and np.finfo(dtype).nmant == 63:
-        # The processor's 80 bits, padded with whatever lay there to 12 or 16 bytes.
-        numbers = used.reshape(1 if dtype.char == "g" else 2, -1)
-        numbers[:, :10] = True
-        if not dtype.isnative:
-            numbers[:] = numbers[:, ::-1]
+            target = _note_runs(field, source + offset, target, runs)
+        return target
+    base = dtype.base
+    if base is not dtype and (base.names is not None or base.char in "gG"):
+        for start in range(0, dtype.itemsize, base.itemsize or 1):
+            target = _note_runs(base, source + start, target, runs)
+        return target
+    if base.char in "gG" and _has_80_bits():
+        number = dtype.itemsize // (1 if base.char == "g" else 2)
+        skipped = 0 if base.isnative else number - 10
+        starts = range(skipped, dtype.itemsize, number)
+        runs.extend([(source + start, target + start, 10) for start in starts])
     else:
-        used[:] = True
-    return used
+        runs.append((source, target, dtype.itemsize))
+    return target + int(dtype.itemsize)
+
+
+@functools.cache
+def _has_80_bits() -> bool:
+    """Whether long doubles are x86's 80 bits, padded with whatever lay there to 12 or 16 bytes."""
+    import numpy as np
+
+    return bool(np.finfo(np.longdouble).nmant == 63)
 
 
 def _dtype_text(dtype: Any) -> str:
@@ -111,7 +115,8 @@ def array_parts(array: Any, walk: Walk) -> tuple[Any, ...]:
     order = "F" if array.flags.fnc else "C"
     data: Any
     if not dtype.hasobject:
-        data = digest_array(array, walk.algo, _layout(dtype) if dtype.char in "VgG" else None)
+        layout = _layout(dtype) if dtype.char in "VgG" and array.nbytes else None
+        data = digest_array(array, walk.algo) if layout is None else digest_packed(array, walk.algo, layout)
     elif dtype.names is None:
         data = array.ravel().tolist()
     else:

@@ -26,6 +26,8 @@ from lightwork.errors import OptionError
 if TYPE_CHECKING:
     import numpy as np
 
+    from lightwork.hashing.arrays import Layout
+
 LEAF = 4 << 20
 BLOCK = (
     256 << 10
@@ -221,17 +223,14 @@ def digest_text(text: str, algo: Algorithm) -> bytes:
     return pieces.digest()
 
 
-def digest_array(array: np.ndarray[Any, Any], algo: Algorithm, layout: Any = None) -> bytes:
-    """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order.
-
-    Where bytes of an element do not count, the `layout` (`arrays.Layout`) says how to pack it, block by block.
-    """
+def digest_array(array: np.ndarray[Any, Any], algo: Algorithm) -> bytes:
+    """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order."""
     flags = array.flags
-    if flags.fnc:
-        array = array.T
-    if layout is None and (flags.c_contiguous or flags.f_contiguous):
+    if flags.c_contiguous:
         return digest_bytes(_bytes_of(array), algo)
-    if layout is None and array.nbytes > LEAF and LEAF % array.itemsize == 0:
+    if flags.f_contiguous:
+        return digest_bytes(_bytes_of(array.T), algo)
+    if array.nbytes > LEAF and LEAF % array.itemsize == 0:
         count = LEAF // array.itemsize
 
         def leaf(start: int) -> bytes:
@@ -243,23 +242,34 @@ def digest_array(array: np.ndarray[Any, Any], algo: Algorithm, layout: Any = Non
         return _root(algo, _leaves(leaf, array.nbytes), array.nbytes)
     pieces = Pieces(algo)
     for block in _blocks(array, 0, array.size):
-        pieces.add(_bytes_of(block, layout))
+        pieces.add(_bytes_of(block))
     return pieces.digest()
 
 
-def _bytes_of(array: np.ndarray[Any, Any], layout: Any = None) -> Any:
-    """View a C-contiguous array as bytes; `memoryview` itself refuses dates and extension types."""
+def digest_packed(array: np.ndarray[Any, Any], algo: Algorithm, layout: Layout) -> bytes:
+    """Digest an array of elements of which some bytes do not count, packed block by block."""
     import numpy as np
 
-    if not array.nbytes:
-        return b""
-    if layout is None:
-        return array.reshape(-1).view(np.uint8).data
-    packed, unused = layout
-    data = array.astype(packed).reshape(-1).view(np.uint8)
-    if len(unused):
-        data.reshape(-1, packed.itemsize)[:, unused] = 0
-    return data.data
+    if array.flags.fnc:
+        array = array.T
+    array = array.view(np.dtype((np.void, array.itemsize)))  # bytes are all that it is from here on
+    in_place = array.flags.c_contiguous and array.nbytes <= BLOCK
+    room = np.zeros((min(max(BLOCK // array.itemsize, 1), array.size), layout.size), np.uint8)
+    pieces = Pieces(algo)
+    for block in (array,) if in_place else _blocks(array, 0, array.size):
+        data = np.frombuffer(block, np.uint8).reshape(-1, array.itemsize)
+        packed = room[: len(data)]
+        for source, target, length in layout.runs:
+            packed[:, target : target + length] = data[:, source : source + length]
+        pieces.add(packed.reshape(-1).data)
+    return pieces.digest()
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> Any:
+    """View a C-contiguous array as bytes: `memoryview` refuses dates and extension types."""
+    import numpy as np
+
+    return array.reshape(-1).view(np.uint8).data if array.nbytes else b""
 
 
 def _blocks(
