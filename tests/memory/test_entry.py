@@ -197,4 +197,4 @@ def test_entries_are_plain_pickles_with_what_is_known_of_the_call(memory):
     assert metadata["function"] == f"{__name__}.squares"
     assert metadata["input_args"] == {"n": "5"}
     assert len(metadata["fingerprint"]) == 32
-    assert set(metadata) == {"function", "input_args", "duration", "time", "fingerprint"}
+    assert set(metadata) == {"function", "input_args", "duration", "time", "fingerprint", "code"}

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightwork.hashing import explain
 from lightwork.memory import Memory
+from lightwork.memory.entry import Code
 from lightwork.memory.inquiry import difference
 
 
@@ -79,11 +81,61 @@ def test_why_a_call_is_not_there(memory, module):
     assert f.why(5, 0.2) == "miss: the nearest result differs in alpha: 0.1 there, 0.2 here"
     assert f.why(7, 3) == "miss: the nearest result differs in kernel: 'linear' there, 'rbf' here"
     assert "damaged, has expired" in memory.cache(fit, expires=0).why(5)
-    one, two = module("def f(x):\n    return x\n"), module("def f(x):\n    return x + 1\n")
-    two.f.__module__ = one.f.__module__
-    memory.cache(one.f)(1)
-    assert memory.cache(two.f).why(1).endswith("computed by other code")
-    assert "differs in x: 1 there, 2 here; and was computed by other code" in memory.cache(two.f).why(2)
+
+
+def test_why_a_call_is_not_there_when_code_changed(memory, module):
+    made = module("RATE = 3\ndef scale(x):\n    return x\n\ndef f(x):\n    return scale(x) * RATE\n")
+    name = made.__name__
+    f = memory.cache(made.f)
+    f(1)
+    made.RATE = 4
+    assert f.why(1).endswith(f"look the same, computed by other code: `RATE` in {name}.py: 3 → 4")
+    made.scale = module("def scale(x):\n    return x + 1\n").scale
+    made.scale.__module__ = name
+    said = f"differs in x: 1 there, 2 here; and was computed by other code: `RATE` in {name}.py: 3 → 4, `scale` in "
+    assert said in f.why(2)
+
+
+def test_why_a_call_is_not_there_when_a_class_of_an_argument_changed(memory, module):
+    made = module("class Model:\n    rate = 1\n\ndef f(model):\n    return model.rate\n")
+    f = memory.cache(made.f)
+    f(made.Model())
+    made.Model.rate = 2
+    assert f.why(made.Model()).endswith(f"computed by other code: `Model.rate` in {made.__name__}.py: 1 → 2")
+
+
+def test_why_a_call_is_not_there_when_what_was_named_changed(memory, module):
+    helper = module("K = 1\ndef helper():\n    return K\n")
+    memory.cache(fit, version=1, depends_on=["v1", helper.helper])(5)
+    helper.K = 2
+    said = memory.cache(fit, version=2, depends_on=["v2", helper.helper]).why(5)
+    assert said.endswith(
+        f"other code: `K` in {helper.__name__}.py: 1 → 2, `depends_on`: ['v1'] → ['v2'], `version`: 1 → 2"
+    )
+
+
+def test_entries_without_parts_tell_that_the_code_is_another():
+    record = {"arguments": {"x": "1"}, "fingerprint": "old", "code": {}, "besides": {}}
+    assert difference({"x": "1"}, Code("new", {"a": "0"}), [record]).endswith("computed by other code")
+
+
+def test_what_changed_since_an_entry_can_be_explained(memory, module, capsys):
+    made = module("RATE = 3\ndef f(x):\n    return x * RATE\n")
+    f = memory.cache(made.f)
+    f(1)
+    explain(f, since=f.entries()[0])
+    made.RATE = 4
+    explain(f, since=f.entries()[0])
+    assert capsys.readouterr().out == f"f: nothing changed\n`RATE` in {made.__name__}.py changed: 3 → 4\n"
+
+
+def test_explain_goes_as_far_as_the_memory(tmp_path, module, capsys):
+    made = module("def g(x):\n    return x\n\ndef f(x):\n    return g(x)\n")
+    explain(Memory(tmp_path, ignore_deps=[made.g]).cache(made.f))
+    name = made.__name__
+    assert (
+        capsys.readouterr().out == f"f depends on\n  functions: {name}.f\n  left out, as you said: {name}.g\n"
+    )
 
 
 def test_arguments_that_look_the_same_are_told_so(memory):
@@ -93,12 +145,11 @@ def test_arguments_that_look_the_same_are_told_so(memory):
 
 
 def test_of_equally_near_results_that_by_the_same_code_is_taken():
-    record = {"arguments": {"x": "1"}, "fingerprint": "old"}
-    other = {"arguments": {"x": "2"}, "fingerprint": "new"}
-    assert (
-        difference({"x": "3"}, "new", [record, other]) == "the nearest result differs in x: 2 there, 3 here"
-    )
-    assert difference({"x": "1"}, "new", [other, record]).endswith("by other code")
+    record = {"arguments": {"x": "1"}, "fingerprint": "old", "code": {}, "besides": {}}
+    other = {"arguments": {"x": "2"}, "fingerprint": "new", "code": {}, "besides": {}}
+    found = difference({"x": "3"}, Code("new"), [record, other])
+    assert found == "the nearest result differs in x: 2 there, 3 here"
+    assert difference({"x": "1"}, Code("new"), [other, record]).endswith("by other code")
 
 
 def test_looking_prints_nothing(memory, capsys):

@@ -291,7 +291,8 @@ def explain(
       values: scale: SCALE
     """
     name = getattr(func, "__qualname__", repr(func))
-    scope: Scope = getattr(func, "__lightwork_scope__", EVERYTHING)
+    scope: Scope
+    func, scope = getattr(func, "__lightwork_code__", (func, EVERYTHING))
     if since is not None:
         print(*_since(name, since, fingerprint(func, scope)), sep="\n", file=file)
         return

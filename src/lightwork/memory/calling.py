@@ -28,6 +28,7 @@ from lightwork.observe.notices import warn
 
 if TYPE_CHECKING:
     from lightwork.hashing.definitions import Sent
+    from lightwork.hashing.scope import Scope
     from lightwork.memory.flight import Flight
     from lightwork.memory.stores.local import LocalStore
 
@@ -66,6 +67,11 @@ class RememberedCalls(CachedFunc[P, R]):
     def store_backend(self) -> LocalStore:
         """Where the entries lie."""
         return self._keys.store
+
+    @property
+    def __lightwork_code__(self) -> tuple[Callable[..., object], Scope]:
+        """The function whose code counts, and how far it is followed; `explain` goes as far."""
+        return self._callee.function, self._options.scope
 
     @property
     def func_id(self) -> str:
@@ -169,13 +175,14 @@ class RememberedCalls(CachedFunc[P, R]):
         """What is to be told of a call before the function may change its arguments."""
         self._keys.misses += 1
         if self.verbose:
+            self._tell_code(key)
             say(memory_line("computing", call_text(self.shown, args, kwargs)), output=True)
         return self._keys.told(key.values)
 
     def _end(self, key: Key, told: Mapping[str, str], seconds: float) -> dict[str, object]:
         """The metadata of a call that has been computed."""
         self._tell_computed(seconds)
-        return entry.describe(str(self._keys.identity), told, seconds, key.code.digest.hex())
+        return entry.describe(str(self._keys.identity), told, seconds, self._keys.code(key))
 
     def _keep(
         self, key: Key, told: Mapping[str, str], value: R, seconds: float
@@ -220,6 +227,18 @@ class RememberedCalls(CachedFunc[P, R]):
     def shown(self) -> str:
         """The name of the function in messages."""
         return f"{self.__dict__.get('__module__')}.{self.__dict__.get('__qualname__')}"
+
+    def _tell_code(self, key: Key) -> None:
+        """Say what changed of the code, when it computes for the first time in this process."""
+        keys = self._keys
+        if keys.told_code == key.code.digest:
+            return
+        keys.told_code = key.code.digest
+        from lightwork.memory.history import changed_code
+
+        changed = changed_code(keys.store, self.func_id, str(keys.identity), keys.code(key))
+        if changed:
+            say(f"[Memory] {self.shown}: code changed: {changed}", output=True)
 
     def tell_once(self, topic: str, message: str, category: type[Warning] = CacheWarning) -> None:
         """Give a warning, if none on this topic was given for these entries."""

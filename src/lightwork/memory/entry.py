@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from lightwork.settings import MmapMode
 
-__all__ = ["ABSENT", "UNFIT", "Absent", "Compress", "describe", "exists", "read", "write"]
+__all__ = ["ABSENT", "UNFIT", "Absent", "Code", "Compress", "describe", "exists", "read", "write"]
 
 ReadMode = Literal["r", "c"]
 Compress = bool | int | str | tuple[str, int]
@@ -52,6 +52,19 @@ READ_MODES: Final[Mapping[MmapMode | None, ReadMode | None]] = {
     "r+": "c",
     "w+": "c",
 }
+
+
+class Code(NamedTuple):
+    """By which code a result was computed, in words (`lightwork.hashing.parts`)."""
+
+    fingerprint: str
+    parts: Mapping[str, str] = {}
+    besides: Mapping[str, str] = {}  # of classes of arguments, and of what the user said to count
+
+    @property
+    def whole(self) -> dict[str, str]:
+        """All parts."""
+        return {**self.parts, **self.besides}
 
 
 def read(
@@ -138,14 +151,18 @@ def write(path: str, value: object, compress: Compress, metadata: Mapping[str, o
     dump(value, path, compress=compress, metadata=metadata, by_name=True)
 
 
-def describe(
-    function: str, arguments: Mapping[str, str], seconds: float, fingerprint: str
-) -> dict[str, object]:
-    """The metadata of an entry; `duration`, `input_args` and `time` are joblib's names."""
+def describe(function: str, arguments: Mapping[str, str], seconds: float, code: Code) -> dict[str, object]:
+    """The metadata of an entry; `duration`, `input_args` and `time` are joblib's names.
+
+    Of the code there are its fingerprint and its parts, so that it can be said later what changed.
+    """
+    more = {"besides": dict(code.besides)} if code.besides else {}
     return {
         "function": function,
         "input_args": dict(arguments),
         "duration": seconds,
         "time": time.time(),
-        "fingerprint": fingerprint,
+        "fingerprint": code.fingerprint,
+        "code": dict(code.parts),
+        **more,
     }

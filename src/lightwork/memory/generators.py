@@ -139,7 +139,7 @@ class GeneratorMemorizedFunc(MemorizedFunc[P, Any]):
         passed: int,
     ) -> Items:
         told = self._begin(key, args, kwargs)
-        described = entry.describe(str(self._keys.identity), told, 0.0, key.code.digest.hex())
+        described = entry.describe(str(self._keys.identity), told, 0.0, self._keys.code(key))
         kept = self._attempt(partial(self._recorder, key.path, described))
         seconds = 0.0
         try:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 if TYPE_CHECKING:
+    from lightwork.memory.entry import Code
     from lightwork.memory.stores.local import LocalStore
 
 __all__ = ["EntryRecord", "Stats", "count", "damaged", "difference", "records"]
@@ -27,6 +28,8 @@ class EntryRecord(TypedDict):
     age: float
     unused: float
     fingerprint: str
+    code: dict[str, str]
+    besides: dict[str, str]
     path: str
 
 
@@ -65,6 +68,8 @@ def records(store: LocalStore, label: str | None = None) -> list[EntryRecord]:
                         "age": now - cast(float, metadata["time"]),
                         "unused": now - each.used,
                         "fingerprint": cast(str, metadata["fingerprint"]),
+                        "code": cast("dict[str, str]", metadata.get("code", {})),
+                        "besides": cast("dict[str, str]", metadata.get("besides", {})),
                         "path": each.path,
                     }
                 )
@@ -106,28 +111,33 @@ def _is_damaged(path: str) -> bool:
     return False
 
 
-def difference(arguments: Mapping[str, str], fingerprint: str, entries: Iterable[EntryRecord]) -> str:
+def difference(arguments: Mapping[str, str], code: Code, entries: Iterable[EntryRecord]) -> str:
     """In what the nearest entry differs from a call: the code, or the fewest arguments."""
-    nearest, fewest = None, []
+    nearest, fewest, changed = None, [], None
     for each in entries:
         there = each["arguments"]
         names = [name for name in {**there, **arguments} if there.get(name) != arguments.get(name)]
-        if nearest is None or (len(names), each["fingerprint"] != fingerprint) < (
-            len(fewest),
-            nearest["fingerprint"] != fingerprint,
-        ):
-            nearest, fewest = each, names
+        other = _other_code(each, code)
+        if nearest is None or (len(names), other is not None) < (len(fewest), changed is not None):
+            nearest, fewest, changed = each, names, other
     if nearest is None:
         return "no results of this function are there"
-    code = nearest["fingerprint"] != fingerprint
+    by_other = "computed by other code" + (f": {changed}" if changed else "")
     if not fewest:
-        return (
-            "there is one with arguments that look the same, computed by other code"
-            if code
-            else "there is one with arguments that look the same, by the same code: they differ in what is not shown"
-        )
+        said = "there is one with arguments that look the same, "
+        if changed is not None:
+            return said + by_other
+        return f"{said}by the same code: they differ in what is not shown"
     told = ", ".join(
         f"{name}: {nearest['arguments'].get(name, 'nothing')} there, {arguments.get(name, 'nothing')} here"
         for name in fewest
     )
-    return f"the nearest result differs in {told}" + ("; and was computed by other code" if code else "")
+    return f"the nearest result differs in {told}" + ("" if changed is None else f"; and was {by_other}")
+
+
+def _other_code(there: EntryRecord, code: Code) -> str | None:
+    """What changed of the code since an entry, as far as that is known; None if it is the same."""
+    from lightwork.hashing.parts import changes, summary
+
+    found = summary(changes({**there["code"], **there["besides"]}, code.whole)) if there["code"] else ""
+    return found if found or there["fingerprint"] != code.fingerprint else None

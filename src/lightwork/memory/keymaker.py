@@ -16,6 +16,7 @@ from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from lightwork.memory.entry import Code
 from lightwork.memory.function import is_generator_function
 from lightwork.memory.key import PLAIN, Identity, Values
 from lightwork.observe.messages import shorten
@@ -89,6 +90,7 @@ class KeyMaker:
         "_plain",
         "_prefix",
         "_survey",
+        "_told",
         "function",
         "hits",
         "identity",
@@ -96,6 +98,7 @@ class KeyMaker:
         "misses",
         "options",
         "store",
+        "told_code",
     )
 
     def __init__(
@@ -107,6 +110,8 @@ class KeyMaker:
         self.options = options
         self.hits = self.misses = 0
         self.label = ""
+        self.told_code = b""  # the code of which it was said what changed
+        self._told: tuple[Fingerprint, Code] | None = None
         self._made_for: tuple[object, ...] | None = None
 
     def key(self, args: Values, kwargs: Mapping[str, object]) -> Key:
@@ -168,6 +173,34 @@ class KeyMaker:
         """The key of a call whose result depends on the random numbers of a stream as well."""
         path = self.store.path(self.label, self._hexdigest(key.path[-32:].encode() + stream))
         return key._replace(path=path, stream=stream)
+
+    def code(self, key: Key) -> Code:
+        """By which code a call is computed, in words."""
+        known = self._told
+        if known is not None and known[0] is key.code:
+            code = known[1]
+        else:
+            from lightwork.hashing.parts import stored
+
+            code = Code(key.code.digest.hex(), stored(key.code.parts))
+            self._told = key.code, code
+        return code._replace(besides=self._besides_of(key)) if key.classes or not self._plain else code
+
+    def _besides_of(self, key: Key) -> dict[str, str]:
+        """What else counts: classes of arguments, and what the user said."""
+        from lightwork.hashing import digest, fingerprint
+        from lightwork.hashing.parts import stored, text
+
+        options, parts = self.options, [part for each in key.classes for part in each.parts]
+        for each in options.depends_on:
+            if callable(each):
+                parts += fingerprint(each, self._besides).parts
+        values = [each for each in options.depends_on if not callable(each)]
+        if values:
+            parts.append(("`depends_on`", text(digest(values), shorten(values))))
+        if options.version is not None:
+            parts.append(("`version`", text(digest(options.version), shorten(options.version))))
+        return stored(parts)
 
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object], stream: bytes) -> Key:
         """The key of a call whose path another process made."""

@@ -176,7 +176,7 @@ class MemorizedFunc(RememberedCalls[P, R]):
         if entry.exists(key.path):
             return f"miss: the result in {key.path} is damaged, has expired, or was found no longer valid"
         told = self._keys.told(key.values)
-        return f"miss: {difference(told, key.code.digest.hex(), self.entries())}"
+        return f"miss: {difference(told, self._keys.code(key), self.entries())}"
 
     def __repr__(self) -> str:
         return f"MemorizedFunc(func={self.func!r}, location={self.store_backend.location})"
@@ -212,11 +212,11 @@ class MemorizedFunc(RememberedCalls[P, R]):
 
         key = self._key(args, kwargs, stream)
         value = self.recall(key, args, kwargs)
-        return (
-            missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)
-            if isinstance(value, Absent)
-            else Found(value)
-        )
+        if not isinstance(value, Absent):
+            return Found(value)
+        if self.verbose:
+            self._tell_code(key)  # here, so that it is not said by each worker
+        return missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)
 
     def received(self, value: object) -> object:
         """The result, of what a worker returned that could not store it."""

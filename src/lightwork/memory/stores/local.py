@@ -4,7 +4,8 @@
 
 Label and digest come from `key`; the two digits are the digest's first, so each of the 256 folders (shards) holds
 an even sample of the cache. There is no index: an entry exists when its file does, and `persist` puts it there by
-a rename, whole. The one other file is ``state``, for `flight` and `budget`; whoever removes it loses no result.
+a rename, whole. Besides there are ``state``, for `flight` and `budget`, and the folder ``code``, for `history`; whoever
+removes them loses no result.
 Folders are made when the first entry needs them, for the owner alone (0700); those that exist keep their mode.
 Whoever removes an entry does no harm to those who read it.
 """
@@ -59,6 +60,10 @@ class LocalStore:
     def path(self, label: str, digest: str) -> str:
         """Where the entry of a key lies, or would lie."""
         return f"{self.folder}/{digest[:2]}/{label}-{digest}"
+
+    def code_path(self, label: str) -> str:
+        """Where it lies by which code a function was last computed."""
+        return f"{self.folder}/code/{label}"
 
     def make_room(self, path: str) -> None:
         """Make the folders that an entry needs."""
@@ -118,12 +123,13 @@ class LocalStore:
         if label is not None:
             for path in self.entries(label):
                 self.remove(path)
+            remove(self.code_path(label))
             return
-        for shard in self._shards():
-            for found in _scan(shard):
+        for folder in (*self._shards(), self.code_path("")):
+            for found in _scan(folder):
                 remove(found.path)
             with suppress(OSError):  # somebody wrote an entry meanwhile: the folder stays
-                os.rmdir(shard)
+                os.rmdir(folder)
         self.recount()
 
     def _shards(self) -> Iterator[str]:
