@@ -1,7 +1,7 @@
 """Remembered coroutine functions: the same way of a call, awaited.
 
-A hit answers without ever leaving the event loop's turn (reading a small entry takes microseconds). A function that
-is being computed may be asked for again meanwhile; then it is computed twice.
+A hit answers without ever leaving the event loop's turn (reading a small entry takes microseconds). Of several
+tasks that need the same result, in however many loops and processes, one computes and the others wait (`awaiting`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from lightwork.memory import entry
-from lightwork.memory.entry import Absent
+from lightwork.memory.awaiting import AsyncFlight
+from lightwork.memory.entry import ABSENT, Absent
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.result import NotMemorizedResult
 
@@ -45,9 +46,7 @@ class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
         """The result of this call: from its entry, or awaited and stored."""
         key = self._key(args, kwargs)
         value = self.recall(key, args, kwargs)
-        if not isinstance(value, Absent):
-            return value
-        return (await self._await(key, args, kwargs))[0]
+        return await self._turn(value, key, args, kwargs) if isinstance(value, Absent) else value
 
     async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # awaited
         """Compute anew and keep that; returns the result and metadata."""
@@ -63,10 +62,16 @@ class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
         """A reference to the result of this call, which is awaited if it is not there."""
         key = self._key(args, kwargs)
         if not self._is_there(key):
-            value, _ = await self._await(key, args, kwargs)
+            value = await self._turn(ABSENT, key, args, kwargs)
             if not entry.exists(key.path):
                 return NotMemorizedResult(value)
         return self._shelved(key)
+
+    async def _turn(self, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]) -> Any:
+        """The result, computed by us when nobody else does."""
+        async with AsyncFlight(*self._place(key, args, kwargs)) as flight:
+            value = self._recall_again(flight.waited, before, key, args, kwargs)
+            return (await self._await(key, args, kwargs))[0] if isinstance(value, Absent) else value
 
     async def _await(
         self, key: Key, args: Values, kwargs: Mapping[str, object]

@@ -152,12 +152,19 @@ class RememberedCalls(CachedFunc[P, R]):
         """The time in which nobody else computes this call."""
         from lightwork.memory.flight import Flight
 
+        return Flight(*self._place(key, args, kwargs))
+
+    def _place(
+        self, key: Key, args: Values, kwargs: Mapping[str, object]
+    ) -> tuple[str, str, Callable[[], None]]:
+        """What a flight is told: the cache, the key's digest, and what to say before a wait."""
+
         def when_waiting() -> None:
             if self.verbose:
                 call = call_text(self.shown, args, kwargs)
                 say(f"[Memory] Waiting for {call}, which is being computed elsewhere", output=True)
 
-        return Flight(self.store_backend.folder, key.path[-32:], when_waiting)
+        return self.store_backend.folder, key.path[-32:], when_waiting
 
     def _recall_again(
         self, waited: bool, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]

@@ -8,12 +8,15 @@ appear by a rename.
 
 Waiting must not dead-lock, though a function may need further keys while it holds one:
 
-1. A thread that holds nothing may wait for anything: nobody waits for it.
-2. In one process, a thread does not wait for one that waits (however indirectly) for it; it computes.
-3. Between processes the kernel finds the cycles (``EDEADLK``), but it sees processes and one wait of each. So a thread
-   that holds keys waits in the kernel only while no other thread of its process holds keys or waits there; else it
-   computes. Threads that hold nothing poll meanwhile.
+1. A *holder* is a thread or a task with all that it starts while it holds a key (a context variable hands its number
+   down), since it may wait for them. One that holds nothing may wait for anything: nobody waits for it.
+2. In one process, a holder does not wait for one that waits (however indirectly) for it; it computes.
+3. Between processes the kernel finds the cycles (``EDEADLK``), but it sees processes and one wait of each. So a holder
+   of other keys waits in the kernel only while nobody else in its process holds keys or waits there; else it
+   computes. Those who hold nothing poll meanwhile.
 4. A worker of a loop that runs while a key is held does not wait: the holder waits for it, which no lock sees.
+5. Coroutines cannot wait in the kernel; they poll (`awaiting`), which it does not see. So who holds a key does not wait
+   for one that polls.
 
 Locks of this kind belong to the process and go when *any* descriptor of the file is closed; so ``state`` is open once,
 while keys are held, and the last one closes it.
@@ -26,7 +29,9 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock, get_ident
+from contextvars import ContextVar, Token
+from itertools import count
+from threading import Lock
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -40,9 +45,9 @@ except ImportError:  # Windows: one computation at a time in each process only
 else:
     _BETWEEN_PROCESSES = True
 
-__all__ = ["Flight", "close_state", "open_state"]
+__all__ = ["Flight", "Running", "close_state", "open_state"]
 
-_MOST_HELD: Final = 64  # keys of one thread: a deep recursion needs no lock for each level. Chosen by guess.
+_MOST_HELD: Final = 64  # keys of one holder: a deep recursion needs no lock for each level. Chosen by guess.
 _POLL: Final = 0.02  # seconds; rule 3, rare
 _BUSY: Final = (errno.EAGAIN, errno.EACCES)
 
@@ -50,11 +55,13 @@ Place = tuple[str, int]
 """The folder of a cache, and the number of a key's byte."""
 
 
-class _Running(NamedTuple):
+class Running(NamedTuple):
     """A key that is being computed in this process: by whom, and a lock that is released at the end."""
 
-    thread: int
+    holder: int
     gate: Lock
+    wake: list[Callable[[], None]]
+    """Called after that."""
 
 
 class _Table:
@@ -62,9 +69,11 @@ class _Table:
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.running: dict[Place, _Running] = {}
-        self.waits: dict[int, Place] = {}
+        self.running: dict[Place, Running] = {}
+        self.waits: dict[int, list[Place]] = {}
         self.held: dict[int, int] = {}
+        self.polled: set[Place] = set()
+        """Keys whose holders here poll for another process to release them (rule 5)."""
         self.in_kernel: set[int] = set()
         self.holds_and_waits = False
         self.files: dict[str, tuple[int, int]] = {}
@@ -91,21 +100,33 @@ class _Table:
         del self.files[folder]
         os.close(descriptor)
 
-    def release(self, thread: int) -> None:
-        """A thread holds one key less."""
-        left = self.held.pop(thread, 1) - 1
+    def release(self, holder: int) -> None:
+        """A holder holds one key less."""
+        left = self.held.pop(holder, 1) - 1
         if left:
-            self.held[thread] = left
+            self.held[holder] = left
 
-    def leads_to(self, thread: int, me: int) -> bool:
-        """Whether a thread waits, however indirectly, for me."""
-        while thread != me:
-            place = self.waits.get(thread)
-            holder = None if place is None else self.running.get(place)
-            if holder is None:
-                return False
-            thread = holder.thread
-        return True
+    def waits_no_more(self, holder: int, place: Place) -> None:
+        """A holder's wait for a key is over."""
+        with self.lock:
+            places = self.waits[holder]
+            places.remove(place)
+            if not places:
+                del self.waits[holder]
+
+    def leads_to(self, holder: int, me: int) -> bool:
+        """Whether a holder waits, however indirectly, for me."""
+        looked: set[int] = set()
+        to_look = [holder]
+        while to_look:
+            each = to_look.pop()
+            if each == me:
+                return True
+            if each not in looked:
+                looked.add(each)
+                running = [self.running.get(place) for place in self.waits.get(each, ())]
+                to_look += [found.holder for found in running if found is not None]
+        return False
 
 
 def _open_state(folder: str) -> int:
@@ -133,7 +154,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
 
 
-ask_when_hiring(lambda: get_ident() in _table.held)
+_here: ContextVar[int | None] = ContextVar("lightwork_holder", default=None)
+_numbers = count()
+
+ask_when_hiring(lambda: _here.get() in _table.held)
 
 
 def open_state(folder: str) -> int | None:
@@ -166,7 +190,17 @@ class Flight:
         Whether somebody else computed this key until now.
     """
 
-    __slots__ = ("_descriptor", "_gate", "_locked", "_place", "_table", "_when_waiting", "waited")
+    __slots__ = (
+        "_descriptor",
+        "_gate",
+        "_locked",
+        "_me",
+        "_place",
+        "_table",
+        "_token",
+        "_when_waiting",
+        "waited",
+    )
 
     def __init__(self, folder: str, digest: str, when_waiting: Callable[[], None]) -> None:
         self._place = folder, int(digest[:15], 16)
@@ -175,8 +209,11 @@ class Flight:
         self._gate: Lock | None = None
         self._descriptor: int | None = None
         self._table = _table
+        self._me = -1
+        self._token: Token[int | None] | None = None
 
     def __enter__(self) -> Flight:
+        self._name_holder()
         try:
             if self._become_owner() and self._descriptor is not None:
                 self._lock(self._descriptor)
@@ -195,31 +232,48 @@ class Flight:
 
     # --- in this process --------------------------------------------------------------------------
 
+    def _name_holder(self) -> None:
+        """Who we are: whoever holds a key around us, or somebody new."""
+        me = _here.get()
+        if me is None:
+            me = next(_numbers)
+            self._token = _here.set(me)
+        self._me = me
+
     def _become_owner(self) -> bool:
         """Enter the key in the table, after whoever is in it; False where we are to compute without."""
-        table, place, me = self._table, self._place, get_ident()
-        while True:
-            with table.lock:
-                holder = table.running.get(place)
-                if holder is None:
-                    if table.held.get(me, 0) >= _MOST_HELD:
-                        return False
-                    gate = self._gate = Lock()
-                    gate.acquire()
-                    table.running[place] = _Running(me, gate)
-                    table.held[me] = table.held.get(me, 0) + 1
-                    self._descriptor = table.open(place[0])
-                    return True
-                if is_awaited() or table.leads_to(holder.thread, me):
-                    return False
-                table.waits[me] = place
+        while not isinstance(claimed := self._claim(), bool):
             try:
                 self._say_waiting()
-                with holder.gate:
+                with claimed.gate:
                     pass
             finally:
-                with table.lock:
-                    del table.waits[me]
+                self._table.waits_no_more(self._me, self._place)
+        return claimed
+
+    def _claim(self) -> bool | Running:
+        """Enter the key in the table (True), or say why not: compute without (False), or wait for this one.
+
+        A wait is noted; it has to be ended by `waits_no_more`.
+        """
+        table, place, me = self._table, self._place, self._me
+        with table.lock:
+            running = table.running.get(place)
+            if running is None:
+                if table.held.get(me, 0) >= _MOST_HELD:
+                    return False
+                gate = self._gate = Lock()
+                gate.acquire()
+                table.running[place] = Running(me, gate, [])
+                table.held[me] = table.held.get(me, 0) + 1
+                self._descriptor = table.open(place[0])
+                return True
+            if is_awaited() or table.leads_to(running.holder, me):
+                return False
+            if place in table.polled and me in table.held:
+                return False
+            table.waits.setdefault(me, []).append(place)
+            return running
 
     def _say_waiting(self) -> None:
         if not self.waited:
@@ -232,7 +286,7 @@ class Flight:
         """Hold the key's byte, after whoever holds it; where that cannot be, go without."""
         if self._try(descriptor) or is_awaited():
             return
-        table, me = self._table, get_ident()
+        table, me = self._table, self._me
         self._say_waiting()
         while True:
             with table.lock:
@@ -272,6 +326,10 @@ class Flight:
 
     def _end(self) -> None:
         table, place, gate = self._table, self._place, self._gate
+        if self._token is not None:
+            with suppress(ValueError):  # a coroutine that is collected ends in somebody else's context
+                _here.reset(self._token)
+            self._token = None
         if gate is None or table is not _table:  # nothing was entered; or we are a child forked meanwhile
             return
         with table.lock:
@@ -280,10 +338,13 @@ class Flight:
                     fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place[1])
                 table.close(place[0])
             running = table.running.get(place)
-            if (
-                running is not None and running.gate is gate
-            ):  # an interrupt may have come before it was entered
+            wake: list[Callable[[], None]] = []
+            # An interrupt may have come before it was entered.
+            if running is not None and running.gate is gate:
                 del table.running[place]
-                table.release(running.thread)
+                table.release(running.holder)
+                wake = running.wake
         self._gate = None
         gate.release()
+        for each in wake:
+            each()
