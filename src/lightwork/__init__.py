@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightwork.hashing import hash as hash
     from lightwork.memory import MemorizedFunc, MemorizedResult, Memory, expires_after
     from lightwork.parallel import Parallel, delayed, parallel_config
+    from lightwork.parallel.executor import ProcessExecutor
     from lightwork.parallel.mapping import imap, imap_unordered, starmap
     from lightwork.parallel.mapping import map as map
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
@@ -29,6 +30,7 @@ __all__ = [
     "MemorizedResult",
     "Memory",
     "Parallel",
+    "ProcessExecutor",
     "__version__",
     "cpu_count",
     "delayed",
@@ -54,6 +56,7 @@ _HOMES = {
     "MemorizedResult": "lightwork.memory",
     "Memory": "lightwork.memory",
     "Parallel": "lightwork.parallel",
+    "ProcessExecutor": "lightwork.parallel.executor",
     "cpu_count": "lightwork.workers.limits",
     "delayed": "lightwork.parallel",
     "dump": "lightwork.persist",

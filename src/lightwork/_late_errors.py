@@ -56,6 +56,12 @@ class WorkerDied(LightworkError, BrokenProcessPool):  # noqa: N818 - what happen
         self.signal = signal
 
 
+class BrokenExecutorError(LightworkError, BrokenProcessPool):
+    """An executor can have no workers (its initializer raised, say): no job of it is done any more; make another."""
+
+    __module__ = "lightwork.errors"
+
+
 class TaskTimeout(LightworkError, multiprocessing.TimeoutError, TimeoutError):  # noqa: N818 - the field's name
     """A result took longer than the time that was given; what was running has been stopped."""
 

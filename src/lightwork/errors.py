@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lightwork._late_errors import (
+        BrokenExecutorError,
         DamagedFileError,
         HashError,
         PicklingFailedError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayChangedError",
+    "BrokenExecutorError",
     "CacheWarning",
     "CodeChangedWarning",
     "DamagedFileError",
@@ -49,7 +51,14 @@ __all__ = [
     "WorkerStartError",
 ]
 
-_LATE = {"DamagedFileError", "HashError", "PicklingFailedError", "TaskTimeout", "WorkerDied"}
+_LATE = {
+    "BrokenExecutorError",
+    "DamagedFileError",
+    "HashError",
+    "PicklingFailedError",
+    "TaskTimeout",
+    "WorkerDied",
+}
 
 
 class LightworkError(Exception):

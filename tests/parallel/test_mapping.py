@@ -276,3 +276,14 @@ def test_every_option_of_parallel_is_one_of_map():
         "worker_options",
     }
     assert set(LoopOptions.__annotations__) == own | set(WorkerOptions.__annotations__)
+
+
+def draw(x):
+    return x, float(lightwork.rng().random())
+
+
+def test_each_call_has_its_own_random_numbers_under_a_seed():
+    expected = lightwork.map(draw, range(500), n_jobs=1, seed=3)
+    assert lightwork.map(draw, range(500), n_jobs=2, seed=3) == expected
+    assert lightwork.map(draw, range(500), n_jobs=2, seed=3, backend="threads") == expected
+    assert len(dict(expected)) == len({number for _, number in expected}) == 500

@@ -10,7 +10,7 @@ import pytest
 
 from lightwork.errors import ArrayChangedError
 from lightwork.workers import anonymous
-from lightwork.workers.segments import Kept, Outbox, Segments, read_outbox
+from lightwork.workers.segments import Kept, Outbox, Segments, SharedSegments, read_outbox
 
 
 @pytest.fixture
@@ -206,3 +206,46 @@ def test_memory_that_was_given_back_serves_again(boxes):
         outbox.freed(outbox.close_reply())
         outbox.shrink()
         assert [os.fstat(descriptor).st_size for descriptor in made] == [0, 0]
+
+
+class TestSharedSegments:
+    @pytest.fixture
+    def shared(self, kept):
+        made = SharedSegments(kept)
+        yield made
+        made.close()
+
+    def test_a_buffer_is_laid_once_as_long_as_it_holds_the_same(self, shared):
+        array, in_flight = np.zeros(1000), []
+        numbers = []
+        for value in (0, 0, 1, 0):
+            array[3] = value
+            (number,), taken, _ = shared.lay([_view(array)])
+            numbers.append(number)
+            in_flight += taken
+        assert numbers[0] == numbers[1] != numbers[2]
+        assert numbers[3] not in numbers[1:3]
+        array[3] = 9
+        shared.check()  # that the array has changed is no error
+        shared.give_back(in_flight)
+
+    def test_what_no_task_needs_goes_when_the_next_is_laid(self, shared):
+        arrays = [np.full(1000, float(i)) for i in range(3)]
+        (a,), taken_a, gone = shared.lay([_view(arrays[0])])
+        assert gone == []
+        _, taken_b, gone = shared.lay([_view(arrays[1])])
+        assert gone == []
+        shared.give_back(taken_a)
+        _, taken_c, gone = shared.lay([_view(arrays[2])])
+        assert gone == [a]
+        for taken in (taken_b, taken_c):
+            shared.give_back(taken)
+
+    def test_closing_keeps_what_tasks_still_need(self, shared, kept):
+        array, other = np.zeros(1000), np.ones(1000)
+        _, taken, _ = shared.lay([_view(array)])
+        _, more, _ = shared.lay([_view(other)])
+        shared.give_back(more)
+        shared.close()
+        assert (shared.count, kept.size) == (1, other.nbytes)
+        shared.give_back(taken)

@@ -23,7 +23,7 @@ import marshal
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Final, cast
 
 from lightwork.workers import entropy, filemaps
@@ -183,16 +183,26 @@ class Definitions:
     that they use in turn, before the first message that names them. The objects are kept until the call ends,
     so that what is one function here stays one function there.
 
+    Parameters
+    ----------
+    known : mapping
+        What has been sent already, by name.
+
     Attributes
     ----------
     special : mapping
         How objects of these types are pickled on their way to workers, whatever else pickles them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, object] = MappingProxyType({})) -> None:
         self.special = {**entropy.reducers(), **filemaps.reducers()}
-        self._known: dict[str, object] = {}
+        self._known = dict(known)
         self._new: dict[str, object] = {}
+
+    @property
+    def known(self) -> Mapping[str, object]:
+        """What has been noted so far, by name."""
+        return self._known
 
     def note(self, value: object) -> bool:
         """Remember a function or class if ``__main__`` holds it by name; returns whether it does."""

@@ -201,6 +201,18 @@ class Pool:
             self._wait_for_ending(worker.number)
             return self._endings.pop(worker.number, None)
 
+    def dismiss(self, make: Make) -> None:
+        """End the idle workers that were made so, by the front door."""
+        with self._lock:
+            leaving = [worker for worker in self._idle if worker.make == make]
+            self._idle = [worker for worker in self._idle if worker.make != make]
+            for worker in leaving:
+                worker.channel.post(Kind.STOP)
+            self._await({worker.number for worker in leaving}, _FAREWELL)
+            for worker in leaving:
+                self._endings.pop(worker.number, None)
+                self._bury(worker)
+
     def _bury(self, worker: WorkerHandle) -> None:
         self._living.pop(worker.number, None)
         worker.close()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from lightwork.workers import anonymous, filemaps
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Kept", "Outbox", "Segment", "Segments", "read_outbox"]
+__all__ = ["Kept", "Outbox", "Segment", "Segments", "SharedSegments", "read_outbox"]
 
 Key = tuple[int, int]
 """Address and size of a buffer."""
@@ -147,8 +148,50 @@ class Segments:
 
     def _forget(self, segment: Segment) -> Segment:
         del self._by_number[segment.number]
-        del self._by_key[segment.key]
+        if self._by_key.get(segment.key) is segment:
+            del self._by_key[segment.key]
         return segment
+
+
+class SharedSegments(Segments):
+    """Segments for tasks that come from any thread, each with what its buffers hold when it comes.
+
+    A loop's tasks are taken one after the other and at once, so a buffer that changes meanwhile is a mistake. Those
+    of an executor are submitted over hours, and a buffer may well hold something else each time: so its content
+    is compared with what was laid, and where it differs, it is laid again.
+    """
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__(kept)
+        self._lock = threading.Lock()
+
+    def lay(self, sources: Sequence[memoryview]) -> tuple[list[int], list[Segment], list[int]]:
+        """Segments for the buffers of a task, which has taken them: their numbers, they, and numbers that are gone."""
+        with self._lock:
+            before = self.count
+            numbers = [self._place_anew(source) for source in sources]
+            taken = self.take(numbers)
+            for segment in taken:
+                segment.uses = 0  # a source that changes later is none of our business
+            gone = super().drop_idle() if self.count > before else []
+        return numbers, taken, gone
+
+    def _place_anew(self, source: memoryview) -> int:
+        segment = self._by_key.get((_address(source), source.nbytes))
+        if segment is not None and not segment.holds(source):
+            del self._by_key[segment.key]  # tasks in flight have it by its number
+        return self.place(source)
+
+    def give_back(self, segments: Iterable[Segment]) -> None:
+        """A task that used these is done."""
+        with self._lock:
+            super().give_back(segments)
+
+    def close(self) -> None:
+        """Nothing needs them now: what the user still has is kept for others, as far as there is room."""
+        with self._lock:
+            for segment in [segment for segment in self._by_number.values() if not segment.in_flight]:
+                self._kept.offer(self._forget(segment))
 
 
 def _laid(source: memoryview, key: Key) -> Segment:

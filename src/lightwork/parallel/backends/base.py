@@ -143,6 +143,12 @@ class Crew(Protocol):
     def revoke(self) -> Revoke | None:
         """How work is taken back from workers that have not begun it; None where it cannot be."""
 
+    def listen(self) -> Callable[[], None]:
+        """Called before `wait`: a function that lets the `wait` of now, or the next one, return with what it has.
+
+        It may be called from any thread, also when the crew is no more.
+        """
+
     def abort(self) -> None:
         """Stop all that runs, as far as can be without waiting for it; nothing more is reported."""
 

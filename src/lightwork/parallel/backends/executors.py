@@ -18,6 +18,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from io import BytesIO
 from multiprocessing import get_context
 from os import getpid
@@ -38,6 +39,8 @@ __all__ = ["ExecutorCrew", "lend", "lend_from"]
 
 _Parcel = tuple[bytes, Task[object]]
 _Answer = tuple[list["bytes | None"], list[tuple[int, Report]], float]
+
+_Ended = tuple[int, int, "list[Task[object]]", "Future[object]"]
 
 _kept: tuple[object, ProcessPoolExecutor] | None = None
 
@@ -98,7 +101,7 @@ class ExecutorCrew:
         self._executor = executor
         self._ours = ours
         self._shares = isinstance(executor, ThreadPoolExecutor)
-        self._outbox: SimpleQueue[tuple[int, int, list[Task[object]], Future[object]]] = SimpleQueue()
+        self._outbox: SimpleQueue[_Ended | None] = SimpleQueue()
         self._out: set[Future[object]] = set()
 
     @property
@@ -134,10 +137,17 @@ class ExecutorCrew:
         events: list[Event] = []
         try:
             while not events or not self._outbox.empty():
-                events.append(self._event(*self._outbox.get(timeout=timeout)))
+                ended = self._outbox.get(timeout=timeout)
+                if ended is None:  # somebody rang
+                    return events
+                events.append(self._event(*ended))
         except Empty:
             return events
         return events
+
+    def listen(self) -> Callable[[], None]:
+        """A function that wakes `wait`."""
+        return partial(self._outbox.put, None)
 
     def _event(self, worker: int, first: int, tasks: list[Task[object]], future: Future[object]) -> Done:
         self._out.discard(future)

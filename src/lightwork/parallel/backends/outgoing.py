@@ -8,9 +8,9 @@ which socket, is the crew's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import cast
+from typing import NamedTuple, cast
 
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Task
@@ -27,7 +27,7 @@ from lightwork.workers.payload import (
 )
 from lightwork.workers.segments import Kept, Segment, Segments
 
-__all__ = ["Outgoing", "Parcel", "Told"]
+__all__ = ["Outgoing", "Parcel", "Told", "Written", "write_down"]
 
 # A loop calls one function, or a few. Where each task brings another (scikit-learn wraps each one anew), those
 # after the first few travel inside their tasks instead of filling the workers' tables.
@@ -40,6 +40,61 @@ Parcel = tuple[int, object, Task[object]]
 
 Piece = tuple[int, bytes, Sequence[int]]
 """Kind, body and descriptors of a frame."""
+
+
+class Written(NamedTuple):
+    """A task written down apart from any call, by `write_down`.
+
+    Attributes
+    ----------
+    data : bytes
+        The pickle of its function and arguments.
+    buffers : list of memoryview
+        The big buffers that lie beside it.
+    defined : mapping
+        The functions and classes of ``__main__`` that it mentions and that were not known yet, by name.
+    definitions : bytes or None
+        Those, by value.
+    """
+
+    data: bytes
+    buffers: list[memoryview]
+    defined: Mapping[str, object]
+    definitions: bytes | None
+
+
+def write_down(index: int, task: Task[object], threshold: int | None, known: Mapping[str, object]) -> Written:
+    """Write a task down with all that belongs to it; any thread may do so, at the same time as others.
+
+    Parameters
+    ----------
+    index : int
+        Its number, for the message of an error.
+    task : Task
+        The call.
+    threshold : int or None
+        Bytes from which on a buffer lies beside the pickle.
+    known : mapping
+        What of ``__main__`` workers have been told already.
+
+    Raises
+    ------
+    PicklingFailedError
+        If it cannot travel; it names the part that is in the way.
+    """
+    buffers: list[memoryview] = []
+
+    def place(buffer: memoryview) -> int:
+        buffers.append(buffer)
+        return len(buffers) - 1
+
+    definitions = Definitions(known)
+    try:
+        data, places = TaskPickler(place, threshold, definitions).dumps((task, {}))
+        new = definitions.take_new()
+    except Exception as error:
+        raise blame.not_sent(error, index, *task) from None
+    return Written(data, [buffers[each] for each in places], definitions.known if new else {}, new)
 
 
 class Told:
@@ -64,11 +119,15 @@ class Outgoing:
         Segments of earlier calls.
     defines : bool
         Whether workers need the definitions of ``__main__``; forks of this process have them.
+    segments : Segments or None
+        Where big buffers lie, if that is to be shared with others than this call.
     """
 
-    def __init__(self, options: CrewOptions, kept: Kept, *, defines: bool = True) -> None:
+    def __init__(
+        self, options: CrewOptions, kept: Kept, *, defines: bool = True, segments: Segments | None = None
+    ) -> None:
         self._defines = defines
-        self._segments = Segments(kept)
+        self._segments = Segments(kept) if segments is None else segments
         self._taken: dict[int, list[Segment]] = {}
         self._definitions = Definitions()
         self._defined: list[bytes] = []
@@ -103,6 +162,18 @@ class Outgoing:
             if self._segments.count > before:
                 dropped = self._segments.drop_idle()
         return (number, entry, task), dropped
+
+    def define(self, definitions: bytes) -> None:
+        """Have workers define what stands in `Written.definitions`, before the next span."""
+        self._defined.append(definitions)
+
+    def admit(
+        self, index: int, task: Task[object], data: bytes, numbers: Sequence[int], segments: list[Segment]
+    ) -> Parcel:
+        """A task that was written down elsewhere, and whose buffers lie in these segments (by these numbers)."""
+        if segments:
+            self._taken[index] = segments
+        return INSIDE, [data, numbers, None] if numbers else data, task
 
     def _number(self, func: Callable[..., object]) -> int:
         """The number of a function in the workers' tables, or `INSIDE`."""

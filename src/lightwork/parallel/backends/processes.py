@@ -17,7 +17,7 @@ import pickle
 import select
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, cast
@@ -27,6 +27,7 @@ from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import Back, CrewOptions, Died, Done, Event, Task, Up
 from lightwork.parallel.backends.outgoing import Outgoing, Parcel, Told
 from lightwork.workers import limits
+from lightwork.workers.bell import Bell
 from lightwork.workers.failures import Report
 from lightwork.workers.framing import Kind
 from lightwork.workers.functions import will_be_awaited
@@ -36,7 +37,7 @@ from lightwork.workers.launch import fork_zygote
 from lightwork.workers.payload import decode_result, pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
 from lightwork.workers.relay import deliver, surroundings
-from lightwork.workers.segments import read_outbox
+from lightwork.workers.segments import Segment, Segments, read_outbox
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -51,11 +52,13 @@ _SETTLING = 50e-6
 _calls = itertools.count(1)
 
 
-def lend(count: int, options: CrewOptions) -> ProcessCrew:
+def lend(
+    count: int, options: CrewOptions, *, at_first: int | None = None, segments: Segments | None = None
+) -> ProcessCrew:
     """A crew of `count` worker processes; forks of this very process are made for one call, and end with it."""
-    if options.start_method == "fork":
-        return ProcessCrew(Pool(fork_zygote), count, options, own_pool=True)
-    return ProcessCrew(lend_pool(), count, options)
+    own = options.start_method == "fork"
+    pool = Pool(fork_zygote) if own else lend_pool()
+    return ProcessCrew(pool, count, options, own_pool=own, at_first=at_first, segments=segments)
 
 
 class _Member:
@@ -108,17 +111,31 @@ class ProcessCrew:
         How arguments travel, and how workers are made.
     own_pool : bool
         Whether the pool is this crew's alone, forked from this process: then workers have its ``__main__`` already.
+    at_first : int or None
+        How many of the workers there are from the beginning; None: all.
+    segments : Segments or None
+        Where big arguments lie, if that is not this crew's own.
     """
 
-    def __init__(self, pool: Pool, count: int, options: CrewOptions, *, own_pool: bool = False) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        count: int,
+        options: CrewOptions,
+        *,
+        own_pool: bool = False,
+        at_first: int | None = None,
+        segments: Segments | None = None,
+    ) -> None:
         self._pool = pool
         self._own_pool = own_pool
         self._options = options
         self._call = next(_calls)
-        self._outgoing = Outgoing(options, pool.kept, defines=not own_pool)
+        self._outgoing = Outgoing(options, pool.kept, defines=not own_pool, segments=segments)
         self._blameless = 0
         self._unsent: set[_Member] = set()
         self._watch = select.poll()
+        self._bell: Bell | None = None
         self._environment = _environment(count, options)
         self._surroundings = surroundings()
         self._streams = stream_files()
@@ -127,10 +144,8 @@ class ProcessCrew:
         self._members: dict[int, _Member] = {}
         self._by_descriptor: dict[int, _Member] = {}
         try:
-            self._make = self._how_made()
-            with held_back():
-                for handle in pool.lend(count, self._make):
-                    self._join(handle)
+            self.make = self._how_made()
+            self.enlarge(count if at_first is None else at_first)
         except BaseException:
             self.abort()
             raise
@@ -142,6 +157,14 @@ class ProcessCrew:
             initializer = self._outgoing.initializer(options.initializer, options.initargs)
         spawn = DEFAULT_MAKE.spawn if options.start_method is None else options.start_method == "spawn"
         return Make(spawn, initializer, options.memory_limit, options.max_tasks_per_child)
+
+    def enlarge(self, count: int) -> Sequence[int]:
+        """So many workers more; their numbers."""
+        with held_back():
+            handles = self._pool.lend(count, self.make)
+            for handle in handles:
+                self._join(handle)
+        return [handle.number for handle in handles]
 
     @property
     def workers(self) -> Sequence[int]:
@@ -172,11 +195,11 @@ class ProcessCrew:
                 handle.channel.post(Kind.CALL, pack(call), (*rides, here))
         else:
             handle.channel.post(Kind.CALL, pack(call), rides)
-        if handle.fresh and self._make != DEFAULT_MAKE:
+        if handle.fresh and self.make != DEFAULT_MAKE:
             handle.fresh = False
             for kind, body, descriptors in self._outgoing.news(member.told):
                 handle.channel.post(kind, body, descriptors)
-            make = self._make
+            make = self.make
             handle.channel.post(Kind.INIT, pack((make.memory_limit, make.most_tasks, make.initializer)))
 
     # --- sending ---
@@ -185,8 +208,18 @@ class ProcessCrew:
         """Write a task down; raises `PicklingFailedError`, naming the part in the way, where it cannot travel."""
         parcel, dropped = self._outgoing.encode(index, task)
         if dropped:
-            self._forget(dropped)
+            self.forget(dropped)
         return parcel
+
+    def define(self, definitions: bytes) -> None:
+        """Have workers define this before what is sent from now on; see `outgoing.Written`."""
+        self._outgoing.define(definitions)
+
+    def admit(
+        self, index: int, task: Task[object], data: bytes, numbers: Sequence[int], segments: list[Segment]
+    ) -> object:
+        """As `encode`, for a task that was written down elsewhere and whose buffers are laid out."""
+        return self._outgoing.admit(index, task, data, numbers, segments)
 
     def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
         """Queue a span with a worker."""
@@ -213,7 +246,7 @@ class ProcessCrew:
                 self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
         self._unsent.clear()
 
-    def _forget(self, numbers: Sequence[int]) -> None:
+    def forget(self, numbers: Sequence[int]) -> None:
         """Let the workers drop the segments of these numbers."""
         for member in self._members.values():
             held = member.handle.segments
@@ -246,15 +279,27 @@ class ProcessCrew:
 
     # --- receiving ---
 
+    def listen(self) -> Callable[[], None]:
+        """A function that wakes `wait`; see `backends.base`."""
+        if self._bell is None:
+            self._bell = Bell()
+            self._watch.register(self._bell.fileno(), select.POLLIN)
+        return self._bell.ring
+
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """What happened, in order; blocks until something did."""
         self.flush()
         events: list[Event] = []
+        rung = False
         deadline = None if timeout is None else monotonic() + timeout
         while not events:
             left = None if deadline is None else max(0, ceil((deadline - monotonic()) * 1000))
             ready = self._watch.poll(left)
             for descriptor, what in ready:
+                if self._bell is not None and descriptor == self._bell.fileno():
+                    self._bell.silence()
+                    rung = True
+                    continue
                 member = self._by_descriptor[descriptor]
                 channel = member.handle.channel
                 if what & select.POLLOUT and channel.flush():
@@ -271,7 +316,7 @@ class ProcessCrew:
                     if channel.ended:
                         with held_back():
                             self._bury(member, events)
-            if not ready:
+            if not ready or rung:
                 break
         return events
 
@@ -362,7 +407,7 @@ class ProcessCrew:
                 f"{self._blameless} workers in a row ended before they ran a task; the last: {error}"
             )
         events.append(Died(handle.number, claimed, error))
-        (successor,) = self._pool.lend(1, self._make)
+        (successor,) = self._pool.lend(1, self.make)
         self._join(successor)
         events.append(Up(successor.number))
 
@@ -402,6 +447,8 @@ class ProcessCrew:
                     member.handle.channel.post(Kind.FORGET, pack(list(held)))
                     held.clear()
             self._outgoing.close()
+            if self._bell is not None:
+                self._bell.close()
             self._pool.give_back(member.handle for member in idle)
             self._pool.kill([member.handle for member in busy])
             if self._own_pool:

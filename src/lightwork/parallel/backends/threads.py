@@ -8,7 +8,8 @@ can be stopped from outside. A task's errors keep their own traceback, without o
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import cast
@@ -42,7 +43,7 @@ class _Threads:
 
     def __init__(self, count: int) -> None:
         self.workers = range(count)
-        self._outbox: SimpleQueue[Done] = SimpleQueue()
+        self._outbox: SimpleQueue[Done | None] = SimpleQueue()
         self._inboxes: list[_Inbox] = [SimpleQueue() for _ in range(count)]
         self._stop: list[bool] = []
         self._ended = False
@@ -76,7 +77,10 @@ class _Threads:
                 events.append(outbox.get_nowait())
         except Empty:
             return []
-        return events
+        return [event for event in events if event is not None]
+
+    def listen(self) -> Callable[[], None]:
+        return partial(self._outbox.put, None)
 
     def abort(self) -> None:
         self._stop.append(True)
@@ -95,7 +99,9 @@ class _Threads:
                 inbox.put(None)
 
 
-def _serve(worker: int, inbox: _Inbox, outbox: SimpleQueue[Done], stop: list[bool], awaited: bool) -> None:
+def _serve(
+    worker: int, inbox: _Inbox, outbox: SimpleQueue[Done | None], stop: list[bool], awaited: bool
+) -> None:
     _here.worker = True
     be_awaited(awaited)
     while (span := inbox.get()) is not None:
