@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from lightwork.hashing import explain, register_hash
     from lightwork.hashing import hash as hash
     from lightwork.memory import MemorizedFunc, MemorizedResult, Memory, expires_after
-    from lightwork.parallel import Parallel, delayed, parallel_config
+    from lightwork.parallel import Parallel, delayed, parallel_backend, parallel_config
+    from lightwork.parallel.backends import register_parallel_backend
     from lightwork.parallel.executor import ProcessExecutor
     from lightwork.parallel.mapping import imap, imap_unordered, starmap
     from lightwork.parallel.mapping import map as map
+    from lightwork.parallel.wrapping import wrap_non_picklable_objects
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
     from lightwork.workers.limits import cpu_count, effective_n_jobs
     from lightwork.workers.pool import pool_info
@@ -42,13 +44,16 @@ __all__ = [
     "imap_unordered",
     "inspect_file",
     "load",
+    "parallel_backend",
     "parallel_config",
     "pool_info",
     "register_hash",
+    "register_parallel_backend",
     "reseal_file",
     "rng",
     "starmap",
     "verify_file",
+    "wrap_non_picklable_objects",
 ]
 
 _HOMES = {
@@ -69,13 +74,16 @@ _HOMES = {
     "inspect_file": "lightwork.persist",
     "load": "lightwork.persist",
     "map": "lightwork.parallel.mapping",
+    "parallel_backend": "lightwork.parallel",
     "parallel_config": "lightwork.parallel",
     "pool_info": "lightwork.workers.pool",
     "register_hash": "lightwork.hashing",
+    "register_parallel_backend": "lightwork.parallel.backends",
     "reseal_file": "lightwork.persist",
     "rng": "lightwork.workers.streams",
     "starmap": "lightwork.parallel.mapping",
     "verify_file": "lightwork.persist",
+    "wrap_non_picklable_objects": "lightwork.parallel.wrapping",
 }
 
 

@@ -29,15 +29,19 @@ __all__ = [
     "ENVIRONMENT",
     "Default",
     "MmapMode",
+    "RegisteredBackend",
     "StartMethod",
     "WorkerOptions",
     "cache_folder",
     "default",
     "environment",
+    "parallel_backend",
     "parallel_config",
     "parse_size",
     "refuse_unknown",
+    "registered",
     "resolve",
+    "set_default_backend",
 ]
 
 T = TypeVar("T")
@@ -106,8 +110,48 @@ def resolve(option: str, given: T) -> T:
     """
     if not isinstance(given, Default):
         return given
-    return cast(T, _active.get().get(option, given.value))
+    value = _active.get().get(option, given)
+    if isinstance(value, Default):
+        value = _default_backend[-1] if option == "backend" and _default_backend else given.value
+    return cast(T, value)
 
+
+# --- backends that users bring --------------------------------------------------------------------------
+
+registered: dict[str, Callable[..., object]] = {}
+"""What makes the backends that `register_parallel_backend` has given names."""
+
+_default_backend: list[str] = []
+
+
+def set_default_backend(name: str) -> None:
+    """Let a registered backend serve loops that name none."""
+    _default_backend.append(name)
+
+
+class RegisteredBackend:
+    """A registered backend and what it is to be made with; made once for all loops of a configuration.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    options : mapping
+        The arguments of its factory.
+    """
+
+    __slots__ = ("instance", "name", "options")
+
+    def __init__(self, name: str, options: Mapping[str, object]) -> None:
+        self.name = name
+        self.options = options
+        self.instance: object = None
+
+    def __repr__(self) -> str:
+        return repr(self.name)
+
+
+# --- parallel_config ------------------------------------------------------------------------------------
 
 _active: ContextVar[Mapping[str, object]] = ContextVar(
     "lightwork_parallel_config", default=MappingProxyType({})
@@ -186,7 +230,8 @@ class parallel_config:  # noqa: N801 - joblib's name
     require : {"sharedmem"}, optional
         Workers must share the caller's memory.
     **worker_options : WorkerOptions
-        How worker processes are made and bounded, such as ``inner_max_num_threads=1``.
+        How worker processes are made and bounded, such as ``inner_max_num_threads=1``. With a backend that
+        `register_parallel_backend` has named, others go to its factory.
 
     Examples
     --------
@@ -209,6 +254,13 @@ class parallel_config:  # noqa: N801 - joblib's name
         require: Literal["sharedmem"] | None = default(None),
         **worker_options: Unpack[WorkerOptions],
     ) -> None:
+        if isinstance(backend, str) and backend in registered:
+            known = WorkerOptions.__annotations__
+            own = {name: value for name, value in worker_options.items() if name not in known}
+            worker_options = cast(
+                WorkerOptions, {name: value for name, value in worker_options.items() if name in known}
+            )
+            backend = cast("str", RegisteredBackend(backend, own))
         refuse_unknown(worker_options)
         said: dict[str, object] = {
             "backend": backend,
@@ -239,6 +291,44 @@ class parallel_config:  # noqa: N801 - joblib's name
         traceback: TracebackType | None,
     ) -> None:
         self.unregister()
+
+
+class parallel_backend(parallel_config):  # noqa: N801 - joblib's name
+    """Set the backend that loops use where they name none: the older form of `parallel_config`.
+
+    Parameters
+    ----------
+    backend : str or concurrent.futures.Executor
+        The backend.
+    n_jobs : int, default -1
+        The number of workers; all cores, unlike in `parallel_config`.
+    inner_max_num_threads : int, optional
+        Threads that native libraries may use in each worker.
+    **backend_params : object
+        Arguments for the factory of a registered backend.
+
+    Examples
+    --------
+    >>> from lightwork import Parallel, delayed
+    >>> with parallel_backend("threads", n_jobs=2) as (backend, n_jobs):
+    ...     backend, n_jobs, Parallel()(delayed(abs)(i) for i in (-1, -2))
+    ('threads', 2, [1, 2])
+    """
+
+    def __init__(
+        self,
+        backend: str | Executor,
+        n_jobs: int = -1,
+        inner_max_num_threads: int | None = None,
+        **backend_params: object,
+    ) -> None:
+        self._said = backend, n_jobs
+        if inner_max_num_threads is not None:
+            backend_params["inner_max_num_threads"] = inner_max_num_threads
+        super().__init__(backend, n_jobs=n_jobs, **cast(WorkerOptions, backend_params))
+
+    def __enter__(self) -> tuple[str | Executor, int]:  # type: ignore[override]  # joblib's, too, returns these
+        return self._said
 
 
 # --- sizes and places -------------------------------------------------------------------------------

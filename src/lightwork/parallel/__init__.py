@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from lightwork.parallel.parallel import Parallel
 from lightwork.parallel.tasks import delayed
-from lightwork.settings import parallel_config
+from lightwork.settings import parallel_backend, parallel_config
 
-__all__ = ["Parallel", "delayed", "parallel_config"]
+__all__ = ["Parallel", "delayed", "parallel_backend", "parallel_config"]

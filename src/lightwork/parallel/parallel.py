@@ -287,9 +287,7 @@ class Parallel(Generic[Kind]):
 
     def _place(self) -> tuple[Backend, int]:
         """Where a loop that begins now runs, and on how many workers."""
-        backend, workers = self._backend, effective_n_jobs(self.n_jobs)
-        if self.n_jobs is None and backend.executor is not None:
-            workers = getattr(backend.executor, "_max_workers", None) or effective_n_jobs(-1)
+        backend, workers = self._backend, self._backend.workers(self.n_jobs)
         nested = inside_thread() or (inside_worker() and not (self._named and backend.name == "threads"))
         if workers == 1 or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
             backend = BACKENDS["sequential"]

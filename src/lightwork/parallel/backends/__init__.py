@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.parallel.backends.base import Lend
+from lightwork.settings import RegisteredBackend, registered, set_default_backend
+from lightwork.workers.limits import effective_n_jobs
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-__all__ = ["ALIASES", "BACKENDS", "Backend", "choose", "find"]
+__all__ = ["ALIASES", "BACKENDS", "Backend", "choose", "find", "register_parallel_backend"]
 
 
 class Backend(NamedTuple):
@@ -29,8 +32,8 @@ class Backend(NamedTuple):
     module: str | None
     """The module with its `lend`; None for the plain loop, which needs no workers."""
     shares_memory: bool
-    executor: Executor | None = None
-    """The user's own executor, if that is to run the tasks."""
+    given: object = None
+    """What the user has given to run the tasks: an executor, or a backend written for joblib."""
 
     @property
     def lend(self) -> Lend:
@@ -38,12 +41,21 @@ class Backend(NamedTuple):
         if self.module is None:
             raise OptionError(f"the {self.name} backend has no workers")
         module = import_module(self.module)
-        if self.executor is not None:
-            return cast(Lend, partial(module.lend_from, self.executor))
+        if self.given is not None:
+            return cast(Lend, partial(module.lend_from, self.given))
         return cast(Lend, module.lend)
+
+    def workers(self, n_jobs: int | None) -> int:
+        """How many workers a loop that was told `n_jobs` has here."""
+        if self.module == _FOREIGN:
+            return cast(int, import_module(_FOREIGN).workers_of(self.given, n_jobs))
+        if n_jobs is None and self.given is not None:
+            return getattr(self.given, "_max_workers", None) or effective_n_jobs(-1)
+        return effective_n_jobs(n_jobs)
 
 
 _EXECUTORS: Final = "lightwork.parallel.backends.executors"
+_FOREIGN: Final = "lightwork.parallel.backends.foreign"
 # Our own workers need forks, socket pairs and anonymous memory; elsewhere the standard library's pool serves.
 _PROCESSES: Final = "lightwork.parallel.backends.processes" if os.name == "posix" else _EXECUTORS
 
@@ -60,8 +72,51 @@ BACKENDS: Final[dict[str, Backend]] = {
 ALIASES: Final[dict[str, str]] = {"loky": "processes", "multiprocessing": "processes", "threading": "threads"}
 
 
+def register_parallel_backend(name: str, factory: Callable[..., object], make_default: bool = False) -> None:
+    """Give a backend a name, to be used as ``backend=name``.
+
+    Parameters
+    ----------
+    name : str
+        The name. Lightwork's own names stay what they are.
+    factory : callable
+        Makes the backend; called for each `Parallel` that names it, with the further arguments of
+        `parallel_config`. A backend written for joblib will do; `BackendBase` has a default for each hook.
+    make_default : bool, default False
+        Whether loops that name no backend use it from now on.
+
+    Raises
+    ------
+    OptionError
+        If the name is one of lightwork's own.
+    OptionTypeError
+        If the factory cannot be called.
+
+    Examples
+    --------
+    >>> from joblib._parallel_backends import ThreadingBackend
+    >>> from lightwork import Parallel, delayed, register_parallel_backend
+    >>> register_parallel_backend("their threads", ThreadingBackend)
+    >>> Parallel(n_jobs=2, backend="their threads")(delayed(abs)(i) for i in (-1, -2))
+    [1, 2]
+    """
+    if not isinstance(cast(object, name), str) or not callable(cast(object, factory)):
+        raise OptionTypeError(
+            f"register_parallel_backend({name!r}, {factory!r}): give a name and what makes it"
+        )
+    if name in BACKENDS or name in ALIASES:
+        raise OptionError(f"{name!r} is the name of a backend of lightwork; choose another one")
+    registered[name] = factory
+    if make_default:
+        set_default_backend(name)
+
+
+def _foreign(name: str, backend: object) -> Backend:
+    return Backend(name, _FOREIGN, bool(getattr(backend, "supports_sharedmem", False)), backend)
+
+
 def find(name: str | Executor) -> Backend:
-    """The backend of a name or alias, or over an executor.
+    """The backend of a name or alias, or over an executor or a backend written for joblib.
 
     Raises
     ------
@@ -78,12 +133,21 @@ def find(name: str | Executor) -> Backend:
     if callable(getattr(name, "submit", None)) and callable(getattr(name, "shutdown", None)):
         threads = sys.modules.get("concurrent.futures.thread")
         shares = threads is not None and isinstance(name, threads.ThreadPoolExecutor)
-        return Backend(type(name).__name__, _EXECUTORS, shares, cast("Executor", name))
+        return Backend(type(name).__name__, _EXECUTORS, shares, name)
+    if isinstance(name, RegisteredBackend):
+        foreign = import_module(_FOREIGN)
+        if name.instance is None:
+            name.instance = foreign.made(name.name, registered[name.name], name.options)
+        return _foreign(name.name, name.instance)
     if not isinstance(name, str):
+        if callable(getattr(name, "configure", None)) and import_module(_FOREIGN).is_backend(name):
+            return _foreign(type(name).__name__, name)
         raise OptionTypeError(f"backend must be a name such as 'processes', or an executor, not {name!r}")
+    if name in registered:
+        return _foreign(name, import_module(_FOREIGN).made(name, registered[name], {}))
     found = BACKENDS.get(ALIASES.get(name, name))
     if found is None:
-        known = [*BACKENDS, *ALIASES]
+        known = [*BACKENDS, *ALIASES, *registered]
         from difflib import get_close_matches
 
         near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)

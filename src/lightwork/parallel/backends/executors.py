@@ -100,7 +100,7 @@ class ExecutorCrew:
         self.workers: Sequence[int] = range(count)
         self._executor = executor
         self._ours = ours
-        self._shares = isinstance(executor, ThreadPoolExecutor)
+        self._shares = isinstance(executor, ThreadPoolExecutor) or getattr(executor, "shares_memory", False)
         self._outbox: SimpleQueue[_Ended | None] = SimpleQueue()
         self._out: set[Future[object]] = set()
 
