@@ -376,7 +376,7 @@ def test_lines(tmp_path, capfd):
     list(items)
     said = capfd.readouterr().out.splitlines()
     assert said[0].endswith("count(2)...")
-    assert said[1].endswith("count computed in 0.0s")
+    assert "count computed in " in said[1]
     list(remembered(2))
     assert "count(2) loaded in" in capfd.readouterr().out
 

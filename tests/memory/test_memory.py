@@ -318,7 +318,7 @@ def test_what_is_computed_is_said_with_its_arguments_and_how_long_it_took(tmp_pa
     assert "ndarray" in first
     assert len(first) < 500
     assert inside == "inside"
-    assert "fit computed in 0.0s" in last
+    assert "fit computed in " in last
     fit(np.zeros((1000, 2)), name="a" * 1000)
     assert capfd.readouterr().out == ""
 
