@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightwork.hashing import explain, register_hash
     from lightwork.hashing import hash as hash
     from lightwork.memory import MemorizedFunc, MemorizedResult, Memory, expires_after
-    from lightwork.parallel import Parallel, delayed, parallel_backend, parallel_config
+    from lightwork.parallel import Parallel, Retries, delayed, parallel_backend, parallel_config
     from lightwork.parallel.backends import register_parallel_backend
     from lightwork.parallel.executor import ProcessExecutor
     from lightwork.parallel.mapping import imap, imap_unordered, starmap
@@ -33,6 +33,7 @@ __all__ = [
     "Memory",
     "Parallel",
     "ProcessExecutor",
+    "Retries",
     "__version__",
     "cpu_count",
     "delayed",
@@ -62,6 +63,7 @@ _HOMES = {
     "Memory": "lightwork.memory",
     "Parallel": "lightwork.parallel",
     "ProcessExecutor": "lightwork.parallel.executor",
+    "Retries": "lightwork.parallel",
     "cpu_count": "lightwork.workers.limits",
     "delayed": "lightwork.parallel",
     "dump": "lightwork.persist",

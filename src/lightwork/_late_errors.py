@@ -62,6 +62,22 @@ class BrokenExecutorError(LightworkError, BrokenProcessPool):
     __module__ = "lightwork.errors"
 
 
+class TaskExited(WorkerDied):
+    """A task called `sys.exit`, which ends a program of its own and must not end yours; its cause is the `SystemExit`.
+
+    Attributes
+    ----------
+    code : object
+        What was given to `sys.exit`.
+    """
+
+    __module__ = "lightwork.errors"
+
+    def __init__(self, message: str, index: int | None = None, code: object = None) -> None:
+        super().__init__(message, index)
+        self.code = code
+
+
 class TaskTimeout(LightworkError, multiprocessing.TimeoutError, TimeoutError):  # noqa: N818 - the field's name
     """A result took longer than the time that was given; what was running has been stopped."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DamagedFileError,
         HashError,
         PicklingFailedError,
+        TaskExited,
         TaskTimeout,
         WorkerDied,
     )
@@ -44,6 +45,8 @@ __all__ = [
     "TargetError",
     "TargetIsFolderError",
     "TargetMissingError",
+    "TaskError",
+    "TaskExited",
     "TaskFormatError",
     "TaskTimeout",
     "VersionWarning",
@@ -56,6 +59,7 @@ _LATE = {
     "DamagedFileError",
     "HashError",
     "PicklingFailedError",
+    "TaskExited",
     "TaskTimeout",
     "WorkerDied",
 }
@@ -82,6 +86,36 @@ class OptionTypeError(LightworkError, TypeError):
 
 class TaskFormatError(LightworkError, TypeError):
     """An item of a parallel loop is not a task; wrap the call as ``delayed(f)(x)``."""
+
+
+class TaskError(LightworkError):
+    """A task failed; under ``on_error="return"`` it stands in the result's place, to be looked at or raised.
+
+    Attributes
+    ----------
+    index : int
+        The task, counted from 0 in the order of the loop.
+    call : str
+        The call that it was, in short.
+    error : Exception
+        What it raised; also the cause of this error.
+    traceback : str
+        The traceback, from the worker where there was one.
+    attempt : int
+        The number of its last attempt, from 1.
+    """
+
+    def __init__(self, index: int, call: str, error: Exception, traceback: str, attempt: int = 1) -> None:
+        super().__init__(index, call, error, traceback, attempt)
+        self.index = index
+        self.call = call
+        self.error = error
+        self.traceback = traceback
+        self.attempt = attempt
+
+    def __str__(self) -> str:
+        tries = "" if self.attempt == 1 else f" at attempt {self.attempt}"
+        return f"task {self.index}, {self.call}, failed{tries}: {type(self.error).__name__}: {self.error}"
 
 
 class ArrayChangedError(LightworkError, RuntimeError):

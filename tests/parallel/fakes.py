@@ -31,6 +31,7 @@ class FakeCrew:
         self.revoked = {}
         self.ran = []
         self.sent = []
+        self.forgotten = []
         self.deepest = 0
         self.ended = None
 
@@ -46,6 +47,9 @@ class FakeCrew:
         self.sent.append((worker, first, len(tasks)))
         self.queues[worker].append((first, list(tasks)))
         self.deepest = max(self.deepest, len(self.queues[worker]))
+
+    def forget(self, indexes):
+        self.forgotten += indexes
 
     def flush(self):
         assert self.ended is None

@@ -123,7 +123,7 @@ class TestErrors:
         assert parallel(delayed(fail_at)(-1, i) for i in range(50)) == list(range(50))
 
     @both
-    @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit])
     def test_of_every_kind(self, how, kind):
         def fail():
             raise kind("from a task")

@@ -365,6 +365,7 @@ class PlanMachine(RuleBasedStateMachine):
         self.lying: dict[tuple[int, int], int] = {}
         self.backlog: set[int] = set()
         self.finished: set[int] = set()
+        self.waiting: set[int] = set()
         self.handed = 0
         self.most = self.pace.size
 
@@ -486,6 +487,22 @@ class PlanMachine(RuleBasedStateMachine):
         self.plan.handed(count)
         self.handed += count
 
+    @precondition(lambda self: len(self.finished) > self.handed)
+    @rule(data=st.data())
+    def repeats(self, data):
+        index = data.draw(st.sampled_from(sorted(self.finished)))
+        self.finished.remove(index)
+        self.waiting.add(index)
+        self.plan.repeats(1)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def due(self, data):
+        index = data.draw(st.sampled_from(sorted(self.waiting)))
+        self.waiting.remove(index)
+        self.backlog.add(index)
+        self.plan.needs(index, 1)
+
     def finish(self, indices):
         assert not self.finished & set(indices)
         self.finished |= set(indices)
@@ -495,7 +512,7 @@ class PlanMachine(RuleBasedStateMachine):
         if not hasattr(self, "plan"):
             return
         lying = [i for (_, first), length in self.lying.items() for i in range(first, first + length)]
-        everywhere = sorted([*lying, *self.backlog, *self.finished])
+        everywhere = sorted([*lying, *self.backlog, *self.finished, *self.waiting])
         assert everywhere == list(range(self.plan.taken))
         assert self.plan.finished == len(self.finished)
         assert self.plan.waiting() == bool(self.backlog)
@@ -512,6 +529,9 @@ class PlanMachine(RuleBasedStateMachine):
         if not hasattr(self, "plan"):
             return
         self.up()
+        for index in self.waiting:
+            self.backlog.add(index)
+            self.plan.needs(index, 1)
         for _ in range(10_000):
             self.send()
             if self.lying:

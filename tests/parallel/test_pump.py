@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightwork.errors import LightworkError, TaskFormatError, TaskTimeout
+from lightwork.errors import LightworkError, TaskError, TaskFormatError, TaskTimeout
 from lightwork.parallel.backends.base import Done
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
+from lightwork.parallel.recourse import Recourse
+from lightwork.parallel.retries import Retries
 from lightwork.parallel.tasks import delayed
 from lightwork.workers.functions import Found, Missing
 
@@ -51,6 +53,7 @@ class Loop:
         in_batches=True,
         eager=False,
         restless=False,
+        recourse=None,
         **crew,
     ):
         self.taken = 0
@@ -66,7 +69,15 @@ class Loop:
             return self.crew
 
         self.pump = Pump(
-            self.counting(tasks), hire, self.plan, pace, outcomes, timeout, self.recorder, eager=eager
+            self.counting(tasks),
+            hire,
+            self.plan,
+            pace,
+            outcomes,
+            timeout,
+            self.recorder,
+            eager=eager,
+            recourse=recourse,
         )
 
     def counting(self, tasks):
@@ -481,3 +492,58 @@ def test_answers_and_tasks_keep_their_places_in_any_mixture(shape, numbers, ahea
     assert known.asked == numbers
     assert loop.recorder.there == sum(x % 2 == 0 for x in numbers)
     assert loop.recorder.endings == [(len(numbers), True)]
+
+
+class TestFailures:
+    """Tasks that fail or kill their worker some times before they succeed, in any order of events."""
+
+    @staticmethod
+    def flaky(failing, tried):
+        def task(i):
+            tried[i] = tried.get(i, 0) + 1
+            if tried[i] <= failing.get(i, (0, False))[0]:
+                if failing[i][1]:
+                    raise Killed(True)
+                raise ValueError(i)
+            return i
+
+        return task
+
+    failing = st.dictionaries(st.integers(0, 40), st.tuples(st.integers(1, 3), st.booleans()), max_size=12)
+
+    @given(shapes(), failing, st.booleans(), st.sampled_from([0, 1e-4]))
+    def test_all_succeed_in_the_end(self, shape, failing, streamed, backoff):
+        tried = {}
+        task = self.flaky(failing, tried)
+        recourse = Recourse(Retries(3, on=(ValueError, RuntimeError), backoff=backoff))
+        loop = Loop((delayed(task)(i) for i in range(41)), recourse=recourse, **shape)
+        results = list(loop.pump.stream()) if streamed else loop.pump.collect()
+        assert results == list(range(41))
+        assert loop.recorder.endings == [(41, True)]
+        assert all(tried[i] > times for i, (times, _) in failing.items())
+        assert not recourse.attempts
+        assert not loop.pump._out
+        assert loop.crew.forgotten == []
+
+    @given(shapes(), failing, st.sampled_from(["return", "skip"]), st.booleans())
+    def test_each_that_does_not_is_told_once(self, shape, failing, on_error, streamed):
+        tried = {}
+        task = self.flaky(failing, tried)
+        recourse = Recourse(Retries(1, on=(ValueError, RuntimeError)), on_error)
+        loop = Loop((delayed(task)(i) for i in range(41)), recourse=recourse, **shape)
+        results = list(loop.pump.stream()) if streamed else loop.pump.collect()
+        # One that raises runs again as it is; one that kills its worker may also have been lost with another's.
+        sure = {i for i, (times, kills) in failing.items() if times > 1 and not kills}
+        if on_error == "return":
+            told = {error.index: error for error in results if isinstance(error, TaskError)}
+            assert [told.get(i, i) for i in range(41)] == results
+            assert told.keys() <= {i for i, (times, _) in failing.items() if times > 1}
+            assert all(error.attempt == 2 for error in told.values())
+        else:
+            told = set(range(41)) - set(results)
+            assert results == sorted(results)
+        assert set(told) <= failing.keys()
+        assert sorted(loop.crew.forgotten) == sorted(told)
+        assert sum(tried[i] for i in sure) >= 2 * len(sure)
+        assert loop.recorder.endings == [(41, True)]
+        assert not recourse.attempts

@@ -238,7 +238,7 @@ class Desk:
 
     def _send(self, worker: int, job: Job, crew: processes.ProcessCrew, written: Written) -> None:
         if job.gone:
-            crew.forget(job.gone)
+            crew.drop_segments(job.gone)
         if written.definitions is not None and not job.losses:
             self._definitions.append(written.definitions)
             crew.define(written.definitions)

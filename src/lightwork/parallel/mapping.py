@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.random import SeedSequence
 
+    from lightwork.parallel.recourse import OnError
+    from lightwork.parallel.retries import Retries
+
 __all__ = ["LoopOptions", "imap", "imap_unordered", "loop", "map", "starmap"]
 
 A = TypeVar("A")
@@ -57,6 +60,8 @@ class LoopOptions(WorkerOptions, total=False):
     total: int | None
     seed: int | Sequence[int] | SeedSequence | None
     contextvars: Iterable[ContextVar[Any]]
+    retries: int | Retries
+    on_error: OnError
 
 
 @overload

@@ -43,6 +43,7 @@ CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "mmap_mode": (None, "r", "r+", "w+", "c"),
     "progress": (False, True, "always"),
     "start_method": (None, "zygote", "spawn", "fork"),
+    "on_error": ("raise", "return", "skip"),
 }
 
 
@@ -61,7 +62,11 @@ def chosen(option: str, value: T) -> T:
 
 
 def crew_options(
-    max_nbytes: int | None, mmap_mode: MmapMode | None, said: Mapping[str, object]
+    max_nbytes: int | None,
+    mmap_mode: MmapMode | None,
+    said: Mapping[str, object],
+    *,
+    retains: bool = False,
 ) -> CrewOptions:
     """What concerns the workers, from what `Parallel` was told, and what `parallel_config` says of the rest."""
     refuse_unknown(said)
@@ -82,6 +87,7 @@ def crew_options(
         initargs=tuple(cast("tuple[object, ...]", option("initargs") or ())),
         memory_limit=None if limit is None else parse_size(limit, "memory_limit"),
         max_tasks_per_child=_optional("max_tasks_per_child", option("max_tasks_per_child")),
+        retains=retains,
     )
 
 

@@ -72,6 +72,10 @@ class Outcomes:
         else:
             self._emit(chunk)
 
+    def unread(self) -> list[Chunk]:
+        """What is there and was not taken yet, in no order."""
+        return [*self.ready, *self._early.values()]
+
     def _emit(self, chunk: Chunk) -> None:
         early = self._early
         while True:

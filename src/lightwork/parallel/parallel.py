@@ -37,6 +37,8 @@ from lightwork.parallel.options import (
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
+from lightwork.parallel.recourse import OnError, Recourse
+from lightwork.parallel.retries import Retries, retries_of
 from lightwork.parallel.tasks import dressed
 from lightwork.parallel.watch import Watch
 from lightwork.settings import Default, MmapMode, WorkerOptions, default, environment, parse_size, resolve
@@ -103,7 +105,11 @@ class Parallel(Generic[Kind]):
         which are put back after the task. A remembered function that is a task is remembered for each of these streams.
     contextvars : iterable of contextvars.ContextVar
         Variables that hold in each task what they hold where the loop is called.
-
+    retries : int or Retries
+        How often a task that failed is run again; a `lightwork.Retries` says also for which errors, and how soon.
+    on_error : {"raise", "return", "skip"}
+        What a task that fails does: its error is raised and ends the loop, what had finished being on it as
+        ``partial_results``; or a `lightwork.errors.TaskError` takes the place of its result; or it is left out.
     **worker_options : WorkerOptions
         How worker processes are made and bounded: ``start_method``, ``initializer``, ``initargs``, ``memory_limit``,
         ``max_tasks_per_child``, ``inner_max_num_threads``; see `lightwork.settings.WorkerOptions`.
@@ -136,6 +142,8 @@ class Parallel(Generic[Kind]):
         total: int | None = ...,
         seed: int | Sequence[int] | SeedSequence | None = ...,
         contextvars: Iterable[ContextVar[Any]] = ...,
+        retries: int | Retries = ...,
+        on_error: OnError = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
@@ -159,6 +167,8 @@ class Parallel(Generic[Kind]):
         total: int | None = ...,
         seed: int | Sequence[int] | SeedSequence | None = ...,
         contextvars: Iterable[ContextVar[Any]] = ...,
+        retries: int | Retries = ...,
+        on_error: OnError = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
@@ -181,6 +191,8 @@ class Parallel(Generic[Kind]):
         total: int | None = None,
         seed: int | Sequence[int] | SeedSequence | None = None,
         contextvars: Iterable[ContextVar[Any]] = (),
+        retries: int | Retries = 0,
+        on_error: OnError = "raise",
         **worker_options: Unpack[WorkerOptions],
     ) -> None:
         # None says nothing of these two, so that a configuration around the call can.
@@ -206,7 +218,12 @@ class Parallel(Generic[Kind]):
         size = resolve("max_nbytes", max_nbytes)
         self.max_nbytes = None if size is None else parse_size(size, "max_nbytes")
         self.mmap_mode = chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
-        self._options = crew_options(self.max_nbytes, self.mmap_mode, worker_options)
+        self.retries = retries
+        self._retries = retries_of(retries)
+        self.on_error: OnError = chosen("on_error", on_error)
+        self._options = crew_options(
+            self.max_nbytes, self.mmap_mode, worker_options, retains=self._retries is not None
+        )
         self.progress = chosen("progress", progress)
         self.total = None if total is None else whole("total", total, 0)
         self.seed = seed
@@ -310,13 +327,21 @@ class Parallel(Generic[Kind]):
         return cast("Iterator[Task[T]]", dressed(source, inside))
 
     def _plain(self, source: Iterator[Task[T]], watcher: Watch) -> list[T] | Generator[T, None, None]:
-        if self.return_as == "list" and not watcher.shows:
+        recourse = self._recourse()
+        if self.return_as == "list" and not watcher.shows and recourse is None:
             results = sequential.collect(source)
             self.n_completed_tasks = self.n_dispatched_tasks = len(results)
             self._original_iterator = None
             return results
-        generator = sequential.stream(source, watcher)
-        return list(generator) if self.return_as == "list" else generator
+        if self.return_as == "list":
+            return sequential.gather(source, watcher, recourse)
+        return sequential.stream(source, watcher, recourse)
+
+    def _recourse(self) -> Recourse | None:
+        """What one call does about tasks that fail; None where their errors are simply raised."""
+        if self._retries is None and self.on_error == "raise":
+            return None
+        return Recourse(self._retries, self.on_error)
 
     def _pump(
         self,
@@ -343,4 +368,5 @@ class Parallel(Generic[Kind]):
             watcher,
             eager=limit == inf,
             calls=calls,
+            recourse=self._recourse(),
         )

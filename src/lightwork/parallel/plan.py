@@ -8,7 +8,8 @@ are the pump's.
    Never more tasks are open than the window allows. One that counts batches is full when so many spans are open and
    so many times `pace.size` tasks: either alone would starve workers when that size shrinks.
 2. A taken task is **finished** exactly once: answered without a worker, done, failed, or blamed for a death. What
-   is not finished is either in the backlog or with exactly one worker.
+   is not finished is either in the backlog or with exactly one worker; or it failed and waits to be run again, from
+   `repeats`, which takes back that it is finished, to `needs`.
 3. Work moves in spans (first number, count). Single tasks are told apart only after something went wrong.
 4. A worker gets spans while it is idle, or while `Pace.allows` says that more may be queued with it; idle
    workers come first.
@@ -234,6 +235,10 @@ class Plan:
         """So many tasks need none; they are finished."""
         self._batches += 1
         self.finished += count
+
+    def repeats(self, count: int) -> None:
+        """So many finished tasks will be run again; each is then named by `needs`."""
+        self.finished -= count
 
     def next_send(self, now: float = 0.0) -> Send | None:
         """The span to send next, and to whom; None where there is none, or nobody free."""

@@ -27,6 +27,7 @@ from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
+from lightwork.parallel.recourse import SKIPPED, Recourse, keep_partial
 from lightwork.parallel.tasks import is_plain, refusal, triple
 from lightwork.workers.functions import Found, Remembered
 from lightwork.workers.payload import ATOMS
@@ -57,10 +58,11 @@ _are_atoms = ATOMS.issuperset
 
 
 class _Answer(NamedTuple):
-    """What became of a task that needs no worker: it is remembered, or it cannot travel."""
+    """What became of a task that needs no worker: it is remembered, or it cannot travel, and then it is named."""
 
     value: object
-    error: Exception | None
+    error: Exception | None = None
+    task: Task[object] | None = None
 
 
 def _is_answer(item: object) -> bool:
@@ -86,6 +88,8 @@ class Pump:
         Whether the whole input is taken before anything else.
     calls : Calls or None
         The same input, where it calls one function: then it is read in blocks as far as that may be.
+    recourse : Recourse or None
+        What becomes of tasks that fail; None: their errors are raised.
     """
 
     def __init__(
@@ -100,7 +104,9 @@ class Pump:
         *,
         eager: bool = False,
         calls: Calls[object] | None = None,
+        recourse: Recourse | None = None,
     ) -> None:
+        self._recourse = recourse or Recourse()
         self._prepared = self._prepare(source)
         self._calls = None if eager else calls
         self._settled: object = None
@@ -131,10 +137,11 @@ class Pump:
         try:
             while (chunk := self._next()) is not None:
                 results += chunk.results
-        except BaseException:
+        except BaseException as error:
             self.abort()
+            keep_partial(error, [Chunk(0, results, None), *self._outcomes.unread()])
             raise
-        return results
+        return self._handed_over(results)
 
     def stream(self) -> Generator[object, None, None]:
         """A generator over the results; its work begins now, failures are raised at their place."""
@@ -153,22 +160,34 @@ class Pump:
                 chunk = self._next()
                 if chunk is None:
                     return
-                results = chunk.results
+                count, results = len(chunk.results), self._handed_over(chunk.results)
                 if chunk.failures:
                     index = min(chunk.failures)
                     yield from results[: index - chunk.first]
+                    self._outcomes.ready.appendleft(
+                        Chunk(index, results[index - chunk.first :], chunk.failures)
+                    )
                     raise chunk.failures[index]
-                last = results.pop()
+                last = results.pop() if results else SKIPPED
                 yield from results
-                plan.handed(len(results) + 1)
+                plan.handed(count)
                 self._fill_for_absence()
                 del chunk, results
                 left = perf_counter()
-                yield last
+                if last is not SKIPPED:
+                    yield last
                 del last
-        except BaseException:
+        except BaseException as error:
             self.abort()
+            if not isinstance(error, GeneratorExit):
+                keep_partial(error, self._outcomes.unread())
             raise
+
+    def _handed_over(self, results: list[object]) -> list[object]:
+        """Results without those that are to be left out."""
+        if not self._recourse.skips:
+            return results
+        return [result for result in results if result is not SKIPPED]
 
     def abort(self) -> None:
         """Stop everything; the loop is over."""
@@ -209,7 +228,7 @@ class Pump:
                 raise failure[1]
 
     def _wait(self, deadline: float | None) -> Sequence[Event]:
-        crew, until = cast(Crew, self._crew), self._plan.due
+        crew, until = cast(Crew, self._crew), min(self._plan.due, self._recourse.until)
         if deadline is not None:
             until = min(until, deadline)
         events = crew.wait(None if until == inf else max(0.0, until - perf_counter()))
@@ -242,6 +261,9 @@ class Pump:
         if self._eager:
             self._eager = False
             self._prepared = iter(list(self._prepared))
+        if self._recourse.until < inf:
+            for index, parcel in self._recourse.due(perf_counter()):
+                self._needs(index, [parcel])
         while True:
             begun = perf_counter()
             if not plan.waiting():
@@ -357,7 +379,11 @@ class Pump:
             index: answer.error for index, answer in enumerate(run, first) if answer.error is not None
         }
         self._watcher.remembered(len(run) - len(failures))
-        self._add(first, [answer.value for answer in run], failures or None)
+        values = [answer.value for answer in run]
+        if failures:
+            self._settle_failures(first, values, failures, [answer.task for answer in run], final=True)
+        else:
+            self._add(first, values, None)
 
     def _prepare(self, source: Iterator[object], first: int = 0) -> Iterator[object]:
         """Each task in the form in which it waits for its worker, made before the next is taken from the input.
@@ -394,7 +420,7 @@ class Pump:
             try:
                 parcel = encode(index, task)
             except Exception as error:
-                yield self._answer(index, None, error)
+                yield self._answer(index, None, error, task)
                 continue
             settled = self._settled = func if parcel is given else None
             yield parcel
@@ -406,17 +432,19 @@ class Pump:
         try:
             answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
         except Exception as error:
-            return self._answer(index, None, error)
+            return self._answer(index, None, error, (func, args, kwargs))
         if isinstance(answer, Found):
-            return self._answer(index, answer.value, None)
+            return self._answer(index, answer.value)
         if answer.finish is not None:
             self._finishes[index] = answer.finish
         return answer.func, tuple(answer.args), dict(answer.kwargs)
 
-    def _answer(self, index: int, value: object, error: Exception | None) -> _Answer:
+    def _answer(
+        self, index: int, value: object, error: Exception | None = None, task: Task[object] | None = None
+    ) -> _Answer:
         self._finishes.pop(index, None)
         self._answers += 1
-        return _Answer(value, error)
+        return _Answer(value, error, task)
 
     # --- what became of them ------------------------------------------------------------------------
 
@@ -439,11 +467,16 @@ class Pump:
             return  # not ours any more: it was sent again after its worker was given up
         if len(results) != count:
             raise LightworkError(f"worker {worker} answered {count} tasks with {len(results)} results")
-        del self._out[first]
+        parcels = self._out.pop(first)
         self._pace.ran(count, seconds)
         if self._finishes:
             failures = self._finish(first, results, failures)
-        self._add(first, results, failures)
+        if failures:
+            self._settle_failures(first, results, failures, parcels)
+        else:
+            self._add(first, results, None)
+        if self._recourse.attempts and count == 1 and not failures:
+            self._recourse.attempts.pop(first, None)
 
     def _finish(
         self, first: int, results: list[object], failures: Mapping[int, BaseException] | None
@@ -451,11 +484,12 @@ class Pump:
         """Let those who asked for it turn what the worker returned into the result."""
         failed = dict(failures or {})
         for index in range(first, first + len(results)):
-            finish = self._finishes.pop(index, None)
+            finish = self._finishes.get(index)
             if finish is None or index in failed:
                 continue
             try:
                 results[index - first] = finish(results[index - first])
+                del self._finishes[index]
             except Exception as error:
                 results[index - first] = None
                 failed[index] = error
@@ -466,7 +500,7 @@ class Pump:
         for first, _ in loss.spans:
             for index, task in enumerate(self._out.pop(first), first):
                 if index == loss.blamed:
-                    self._fail(index, died.error)
+                    self._settle_failures(index, [None], {index: died.error}, [task])
                 else:
                     self._out[index] = [task]
 
@@ -480,9 +514,27 @@ class Pump:
             for begin, length in pieces:
                 self._out[begin] = parcels[begin - first : begin - first + length]
 
-    def _fail(self, index: int, error: BaseException) -> None:
-        self._finishes.pop(index, None)
-        self._add(index, [None], {index: error})
+    def _settle_failures(
+        self,
+        first: int,
+        results: list[object],
+        failures: Mapping[int, BaseException],
+        parcels: Sequence[object],
+        *,
+        final: bool = False,
+    ) -> None:
+        """Let the recourse say what becomes of a span with failures: what is run again is not finished."""
+        recourse = self._recourse
+        chunks = recourse.settle(first, results, failures, parcels, perf_counter(), final=final)
+        if again := len(results) - sum(len(chunk.results) for chunk in chunks):
+            self._plan.repeats(again)
+        over = [index for index in failures if index not in recourse.attempts]
+        for index in over:
+            self._finishes.pop(index, None)
+        if over and not final:
+            cast(Crew, self._crew).forget(over)
+        for chunk in chunks:
+            self._add(*chunk)
 
     def _add(self, first: int, results: list[object], failures: Mapping[int, BaseException] | None) -> None:
         self._outcomes.add(first, results, failures)

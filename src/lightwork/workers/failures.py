@@ -35,6 +35,8 @@ def describe(error: BaseException) -> Report:
     each: BaseException | None = error
     is_cause = False
     while each is not None and len(links) < _MOST_LINKS:
+        # What a loop inside the task had finished stays here: it would travel with each exception again.
+        each.__dict__.pop("partial_results", None)
         data = _pickled(each)
         links.append((data, is_cause))
         if data is None:

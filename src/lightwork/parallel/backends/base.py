@@ -14,6 +14,8 @@ The law for crews
 - A task that fails does not end its span: `Done` says which failed, the others have their results.
 - A worker that `revoke` was called for is sent nothing until an `Up` says that it may be again; by then all that it
   had is answered.
+- A parcel is the task itself, or a tuple that ends with it (`task_of`). Where `CrewOptions.retains` says so, the
+  parcel of a task that failed, or was blamed for a death, may be sent again until `forget` was called for it.
 - After `abort` or `release` nothing else is called but those two, which then do nothing. `abort` may come
   at any moment, also from a generator that is collected in another thread, and returns without waiting for
   running tasks.
@@ -22,16 +24,41 @@ The law for crews
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from lightwork.settings import MmapMode, StartMethod
 
-__all__ = ["Back", "Crew", "CrewOptions", "Died", "Done", "Encode", "Event", "Lend", "Revoke", "Task", "Up"]
+__all__ = [
+    "Back",
+    "Crew",
+    "CrewOptions",
+    "Died",
+    "Done",
+    "Encode",
+    "Event",
+    "Lend",
+    "Revoke",
+    "Task",
+    "Up",
+    "task_of",
+]
 
 T = TypeVar("T")
 
 Task: TypeAlias = tuple[Callable[..., T], tuple[object, ...], dict[str, object]]
 """A call to be made: function, positional arguments, keyword arguments; what `delayed` makes."""
+
+
+def task_of(parcel: object) -> Task[object]:
+    """The task in a parcel, or the parcel that is one.
+
+    Examples
+    --------
+    >>> task_of((abs, (1,), {})) == task_of((b"...", (abs, (1,), {})))
+    True
+    """
+    last = cast("tuple[object, ...]", parcel)[-1]
+    return cast("Task[object]", parcel if type(last) is dict else last)
 
 
 class Done(NamedTuple):
@@ -149,6 +176,9 @@ class Crew(Protocol):
         It may be called from any thread, also when the crew is no more.
         """
 
+    def forget(self, indexes: Sequence[int]) -> None:
+        """These tasks, which have failed, will not be sent again."""
+
     def abort(self) -> None:
         """Stop all that runs, as far as can be without waiting for it; nothing more is reported."""
 
@@ -177,6 +207,8 @@ class CrewOptions(NamedTuple):
         Bytes of data that each worker may have.
     max_tasks_per_child : int or None
         Tasks that a worker runs before it is replaced.
+    retains : bool
+        Whether tasks that failed may be sent again.
     """
 
     max_nbytes: int | None = 1 << 20
@@ -187,6 +219,7 @@ class CrewOptions(NamedTuple):
     initargs: tuple[object, ...] = ()
     memory_limit: int | None = None
     max_tasks_per_child: int | None = None
+    retains: bool = False
 
 
 Lend: TypeAlias = Callable[[int, CrewOptions], Crew]

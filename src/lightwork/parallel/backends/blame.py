@@ -18,10 +18,10 @@ from lightwork.workers.failures import Report, read
 from lightwork.workers.inside import bare
 
 if TYPE_CHECKING:
-    from lightwork.errors import PicklingFailedError, WorkerDied
+    from lightwork.errors import PicklingFailedError, TaskExited, WorkerDied
     from lightwork.parallel.backends.base import Task
 
-__all__ = ["broken", "died", "not_read", "not_sent", "raised", "shown_call", "unfit"]
+__all__ = ["broken", "died", "exited", "not_read", "not_sent", "raised", "shown_call", "unfit"]
 
 # What usually is behind a signal, for those who see its name for the first time.
 _MEANINGS = {
@@ -149,6 +149,20 @@ def died(ending: Ended | None, index: int | None, task: Task[object] | None) -> 
     doing = "while it ran no task" if task is None else f"while it ran task {index}: {shown_call(*task)}"
     memory = "" if ending is None else f"; it had used up to {ending.peak_memory / 2**20:.0f} MB of memory"
     return WorkerDied(f"a worker process ended {doing}: {how}{memory}", index, number)
+
+
+def exited(error: SystemExit, index: int, task: Task[object]) -> TaskExited:
+    """The error for a task that called `sys.exit`: its `SystemExit` would end the program without a word."""
+    from lightwork.errors import TaskExited
+
+    said = "" if error.code is None else repr(error.code)
+    failure = TaskExited(
+        f"task {index}, {shown_call(*task)}, called sys.exit({said}); return from a task, or raise an exception",
+        index,
+        error.code,
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def broken(error: Exception, first: int, tasks: Sequence[Task[object]]) -> WorkerDied:

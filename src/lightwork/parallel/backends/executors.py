@@ -170,6 +170,9 @@ class ExecutorCrew:
                 failures[first + offset] = blame.not_read(error, first + offset, tasks[offset])
         return Done(worker, first, values, failures or None, seconds)
 
+    def forget(self, indexes: Sequence[int]) -> None:
+        """Nothing to do: a parcel is all that there is of a task."""
+
     def abort(self) -> None:
         """Cancel what has not begun; end the processes that are ours."""
         for future in list(self._out):

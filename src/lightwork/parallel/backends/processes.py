@@ -17,7 +17,7 @@ import pickle
 import select
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, cast
@@ -208,7 +208,7 @@ class ProcessCrew:
         """Write a task down; raises `PicklingFailedError`, naming the part in the way, where it cannot travel."""
         parcel, dropped = self._outgoing.encode(index, task)
         if dropped:
-            self.forget(dropped)
+            self.drop_segments(dropped)
         return parcel
 
     def define(self, definitions: bytes) -> None:
@@ -246,7 +246,7 @@ class ProcessCrew:
                 self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
         self._unsent.clear()
 
-    def forget(self, numbers: Sequence[int]) -> None:
+    def drop_segments(self, numbers: Sequence[int]) -> None:
         """Let the workers drop the segments of these numbers."""
         for member in self._members.values():
             held = member.handle.segments
@@ -354,7 +354,10 @@ class ProcessCrew:
         member.owed.popleft()
         if member.revoked:
             self._settle(member, first, kept, results, failures, events)
-        self._outgoing.done(range(first, first + len(results)))
+        over: Iterable[int] = range(first, first + len(results))
+        if failures and self._options.retains:
+            over = [index for index in over if index not in failures]
+        self._outgoing.done(over)
         if results:
             events.append(Done(member.handle.number, first, results, failures or None, seconds))
         if member.revoked and not member.owed:
@@ -394,7 +397,8 @@ class ProcessCrew:
         for first, tasks, kept in member.owed:
             if claimed is not None and first <= claimed < first + kept:
                 task = tasks[claimed - first]
-                self._outgoing.done([claimed])
+                if not self._options.retains:
+                    self._outgoing.done([claimed])
         if task is None:
             claimed = None
             self._blameless += 1
@@ -416,6 +420,10 @@ class ProcessCrew:
         self._watch.unregister(descriptor)
         del self._by_descriptor[descriptor]
         del self._members[member.handle.number]
+
+    def forget(self, indexes: Sequence[int]) -> None:
+        """These tasks need their segments no longer."""
+        self._outgoing.done(indexes)
 
     def abort(self) -> None:
         """Kill the workers that run something, now, with all that they started; the others go back."""

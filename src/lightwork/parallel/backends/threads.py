@@ -82,6 +82,9 @@ class _Threads:
     def listen(self) -> Callable[[], None]:
         return partial(self._outbox.put, None)
 
+    def forget(self, indexes: Sequence[int]) -> None:
+        """Nothing to do: tasks are the caller's own."""
+
     def abort(self) -> None:
         self._stop.append(True)
         self._end()
