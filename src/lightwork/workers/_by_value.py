@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,9 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle 
     def __init__(self, file: io.BytesIO, definitions: Definitions) -> None:
         super().__init__(file, 5)
         self._definitions = definitions
+        main = sys.modules.get("__mp_main__")
+        if main is not None:
+            cloudpickle.register_pickle_by_value(main)  # which it does with the other name of itself
 
     def reducer_override(self, obj: object) -> Any:
         """By our own rules, else as cloudpickle does; only noted, so that it is installed too."""

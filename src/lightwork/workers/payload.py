@@ -50,6 +50,9 @@ INSIDE: Final = -1
 
 ATOMS: Final = frozenset({NoneType, bool, int, float, complex, str, bytes})
 
+MAIN: Final = ("__main__", "__mp_main__")
+"""What the user's script is called: the second in a child that `multiprocessing` spawned."""
+
 Place = Callable[[memoryview], int]
 """Lays a big buffer somewhere and returns the number to find it by."""
 
@@ -136,7 +139,7 @@ class TaskPickler:
 
         try:
             data = self._plain(value, take)
-            if b"__main__" not in data:
+            if b"_main__" not in data:  # found in both names of `MAIN`
                 return data, places
         except _REFUSALS:
             pass  # cloudpickle's own refusal, which names the object, is the one to be seen
@@ -206,7 +209,7 @@ class Definitions:
 
     def note(self, value: object) -> bool:
         """Remember a function or class if ``__main__`` holds it by name; returns whether it does."""
-        if not isinstance(value, FunctionType | type) or getattr(value, "__module__", None) != "__main__":
+        if not isinstance(value, FunctionType | type) or getattr(value, "__module__", None) not in MAIN:
             return False
         name = value.__qualname__
         if vars(sys.modules["__main__"]).get(name) is not value:

@@ -339,6 +339,8 @@ def main(number: int, sock: int, page: int, *outboxes: int) -> None:
     functions.enter_worker()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     become_different()
+    # A child that `multiprocessing` spawned holds the user's script under this name, and so do its functions.
+    sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
     worker = Worker(number, sock, page, outboxes)
     worker.serve()
 
