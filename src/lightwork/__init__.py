@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightwork.hashing import hash as hash
     from lightwork.memory import MemorizedFunc, MemorizedResult, Memory, expires_after
     from lightwork.parallel import Parallel, Retries, delayed, parallel_backend, parallel_config
+    from lightwork.parallel.asynchronous import aimap, amap
     from lightwork.parallel.backends import register_parallel_backend
     from lightwork.parallel.executor import ProcessExecutor
     from lightwork.parallel.mapping import imap, imap_unordered, starmap
@@ -35,6 +36,8 @@ __all__ = [
     "ProcessExecutor",
     "Retries",
     "__version__",
+    "aimap",
+    "amap",
     "cpu_count",
     "delayed",
     "dump",
@@ -64,6 +67,8 @@ _HOMES = {
     "Parallel": "lightwork.parallel",
     "ProcessExecutor": "lightwork.parallel.executor",
     "Retries": "lightwork.parallel",
+    "aimap": "lightwork.parallel.asynchronous",
+    "amap": "lightwork.parallel.asynchronous",
     "cpu_count": "lightwork.workers.limits",
     "delayed": "lightwork.parallel",
     "dump": "lightwork.persist",

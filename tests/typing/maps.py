@@ -35,3 +35,16 @@ lightwork.map(two, xs, xs)  # type: ignore[arg-type]
 lightwork.map(two, xs)  # type: ignore[arg-type]
 lightwork.starmap(two, [(1, 2)])  # type: ignore[arg-type]
 lightwork.map(one, xs, n_job=2)  # type: ignore[call-overload]
+
+
+async def waits() -> None:
+    assert_type(await lightwork.amap(two, xs, ys), list[float])
+    async for result in lightwork.aimap(one, xs):
+        assert_type(result, str)
+    await lightwork.amap(two, xs, xs)  # type: ignore[arg-type]
+
+
+with lightwork.ProcessExecutor(2) as executor:
+    assert_type(executor.submit(two, 1, "a").result(), float)
+    assert_type(list(executor.map(one, xs)), list[str])
+    executor.submit(two, 1)  # type: ignore[call-arg]

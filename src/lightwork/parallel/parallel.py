@@ -37,6 +37,7 @@ from lightwork.parallel.options import (
 from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
+from lightwork.parallel.reading import Reading
 from lightwork.parallel.recourse import OnError, Recourse
 from lightwork.parallel.retries import Retries, retries_of
 from lightwork.parallel.tasks import dressed
@@ -268,6 +269,12 @@ class Parallel(Generic[Kind]):
         list or generator
             The results, as `return_as` says.
         """
+        return self._run(iterable)
+
+    def _run(
+        self, iterable: Iterable[Task[T]], reading: Reading | None = None
+    ) -> list[T] | Generator[T, None, None]:
+        """A call, perhaps from a thread other than its reader's."""
         source = tasks_of(iterable)
         calls = iterable if isinstance(iterable, Calls) else None
         length = calls.length if calls else len(iterable) if isinstance(iterable, Sized) else None
@@ -279,10 +286,10 @@ class Parallel(Generic[Kind]):
         if seed is not None or self.contextvars:
             source, calls = self._dressed(source, backend, seed), None
         if backend.module is None:
-            return self._plain(source, watcher)
+            return self._plain(source if reading is None else reading.watched(source), watcher)
         limit = window(self.pre_dispatch, workers)
         pump = self._pump(
-            cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher, calls
+            cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher, calls, reading
         )
         if self.return_as == "list":
             return cast("list[T]", pump.collect())
@@ -352,6 +359,7 @@ class Parallel(Generic[Kind]):
         limit: float,
         watcher: Watch,
         calls: Calls[object] | None,
+        reading: Reading | None,
     ) -> Pump:
         hands = workers if length is None else max(1, min(workers, length))
         fixed = None if self.batch_size == "auto" else self.batch_size
@@ -369,4 +377,5 @@ class Parallel(Generic[Kind]):
             eager=limit == inf,
             calls=calls,
             recourse=self._recourse(),
+            reading=reading,
         )

@@ -27,6 +27,7 @@ from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
+from lightwork.parallel.reading import Reading
 from lightwork.parallel.recourse import SKIPPED, Recourse, keep_partial
 from lightwork.parallel.tasks import is_plain, refusal, triple
 from lightwork.workers.functions import Found, Remembered
@@ -90,6 +91,8 @@ class Pump:
         The same input, where it calls one function: then it is read in blocks as far as that may be.
     recourse : Recourse or None
         What becomes of tasks that fail; None: their errors are raised.
+    reading : Reading or None
+        By which another thread, the reader's, has the loop stop.
     """
 
     def __init__(
@@ -105,11 +108,14 @@ class Pump:
         eager: bool = False,
         calls: Calls[object] | None = None,
         recourse: Recourse | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self._recourse = recourse or Recourse()
         self._prepared = self._prepare(source)
         self._calls = None if eager else calls
         self._settled: object = None
+        self._reading = reading or Reading()
+        self._reads_elsewhere = reading is not None
         self._eager = eager
         self._hire = hire
         self._crew: Crew | None = None
@@ -163,13 +169,16 @@ class Pump:
                 count, results = len(chunk.results), self._handed_over(chunk.results)
                 if chunk.failures:
                     index = min(chunk.failures)
+                    self._reading.at_hand = index - chunk.first
                     yield from results[: index - chunk.first]
                     self._outcomes.ready.appendleft(
                         Chunk(index, results[index - chunk.first :], chunk.failures)
                     )
                     raise chunk.failures[index]
                 last = results.pop() if results else SKIPPED
+                self._reading.at_hand = len(results)
                 yield from results
+                self._reading.at_hand = 0
                 plan.handed(count)
                 self._fill_for_absence()
                 del chunk, results
@@ -233,6 +242,7 @@ class Pump:
             until = min(until, deadline)
         events = crew.wait(None if until == inf else max(0.0, until - perf_counter()))
         self._looked = now = perf_counter()
+        self._reading.check()
         if deadline is not None and not events and now >= deadline:
             from lightwork.errors import TaskTimeout  # its bases take 13 ms to import
 
@@ -292,6 +302,8 @@ class Pump:
         self._process = getpid()
         self._plan.begin(crew.workers, gives_back=crew.revoke is not None)
         self._watcher.hired()
+        if self._reads_elsewhere:
+            self._reading.listen(crew.listen())
         return crew
 
     def _settle(self) -> None:
