@@ -23,7 +23,8 @@ from lightwork.memory.function import CachedFunc
 from lightwork.memory.key import Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
 from lightwork.memory.options import Options
-from lightwork.observe.messages import call_text, memory_line, say
+from lightwork.memory.telling import tell
+from lightwork.observe.messages import call_text, memory_line
 from lightwork.observe.notices import warn
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class RememberedCalls(CachedFunc[P, R]):
             keys.store.used(key.path)
         if self.verbose > 1:
             call = call_text(self.shown, args, kwargs)
-            say(memory_line("loaded", call, time.perf_counter() - started), output=True)
+            tell(memory_line("loaded", call, time.perf_counter() - started))
             if self.verbose > 10:
-                say(f"[Memory] from {key.path}", output=True)
+                tell(f"[Memory] from {key.path}")
         return value
 
     def _is_valid(self, metadata: dict[str, object]) -> bool:
@@ -162,7 +163,7 @@ class RememberedCalls(CachedFunc[P, R]):
         def when_waiting() -> None:
             if self.verbose:
                 call = call_text(self.shown, args, kwargs)
-                say(f"[Memory] Waiting for {call}, which is being computed elsewhere", output=True)
+                tell(f"[Memory] Waiting for {call}, which is being computed elsewhere")
 
         return self.store_backend.folder, key.path[-32:], when_waiting
 
@@ -183,7 +184,7 @@ class RememberedCalls(CachedFunc[P, R]):
         self._keys.misses += 1
         if self.verbose:
             self._tell_code(key)
-            say(memory_line("computing", call_text(self.shown, args, kwargs)), output=True)
+            tell(memory_line("computing", call_text(self.shown, args, kwargs)))
         return self._keys.told(key.values)
 
     def _end(self, key: Key, told: Mapping[str, str], seconds: float) -> dict[str, object]:
@@ -245,7 +246,7 @@ class RememberedCalls(CachedFunc[P, R]):
 
         changed = changed_code(keys.store, self.func_id, str(keys.identity), keys.code(key))
         if changed:
-            say(f"[Memory] {self.shown}: code changed: {changed}", output=True)
+            tell(f"[Memory] {self.shown}: code changed: {changed}")
 
     def tell_once(self, topic: str, message: str, category: type[Warning] = CacheWarning) -> None:
         """Give a warning, if none on this topic was given for these entries."""
@@ -256,7 +257,7 @@ class RememberedCalls(CachedFunc[P, R]):
 
     def _tell_computed(self, seconds: float) -> None:
         if self.verbose:
-            say(memory_line("computed", self.shown, seconds), output=True)
+            tell(memory_line("computed", self.shown, seconds))
 
     def _tell_unstored(self, error: Exception) -> None:
         if isinstance(error, OSError):

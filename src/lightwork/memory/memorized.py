@@ -17,7 +17,7 @@ from lightwork.memory.entry import Absent
 from lightwork.memory.key import Values
 from lightwork.memory.keymaker import Key
 from lightwork.memory.result import MemorizedResult, NotMemorizedResult, ShelvedResult
-from lightwork.observe.messages import say
+from lightwork.memory.telling import tell
 
 if TYPE_CHECKING:
     from lightwork.memory.inquiry import EntryRecord
@@ -145,7 +145,7 @@ class MemorizedFunc(RememberedCalls[P, R]):
             Say so, if `verbose` is not 0.
         """
         if warn and self.verbose:
-            say(f"[Memory] Clearing the results of {self.shown}", output=True)
+            tell(f"[Memory] Clearing the results of {self.shown}")
         self.store_backend.clear(self._keys.identity.label)
 
     def entries(self) -> list[EntryRecord]:

@@ -37,7 +37,7 @@ from lightwork.memory.options import (
 )
 from lightwork.memory.quota import Limits, seconds_of, victims
 from lightwork.memory.stores.local import LocalStore, remove
-from lightwork.observe.messages import say
+from lightwork.memory.telling import tell
 from lightwork.observe.notices import warn
 from lightwork.settings import Default, MmapMode, cache_folder, default, parse_size
 
@@ -71,7 +71,8 @@ class Memory:
         How entries are compressed, as in `dump`. Compressed entries are read, never mapped.
     verbose : int
         0 is silent; 1 says when a function is computed and how long it took; above 1 also when a result
-        was loaded; above 10 from where.
+        was loaded; above 10 from where. The lines go to standard output and to the logger ``lightwork.memory``,
+        which does not propagate.
     backend_options : dict, optional
         Options of the backend; a folder has none.
     bytes_limit, items_limit, age_limit : optional
@@ -372,7 +373,7 @@ class Memory:
         if self.store_backend is None:
             return
         if warn and self.verbose:
-            say(f"[Memory] Clearing all results below {self.store_backend.folder}", output=True)
+            tell(f"[Memory] Clearing all results below {self.store_backend.folder}")
         self.store_backend.clear()
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from lightwork.errors import CodeChangedWarning
 from lightwork.memory.entry import Absent
 from lightwork.memory.function import MAIN
 from lightwork.memory.memorized import MemorizedFunc
+from lightwork.memory.telling import expect
 from lightwork.workers.functions import Missing
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def missing(
     func: MemorizedFunc[..., object], key: Key, args: Values, kwargs: Mapping[str, object]
 ) -> Missing:
     """What to send to a worker for a call whose result is not there."""
+    if func.verbose:
+        expect()
     return Missing(
         Computation(func, code_of(key), key.stream),
         (key.path, *args),
