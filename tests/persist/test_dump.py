@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lightwork import errors
-from lightwork.persist import arrays, dump, load, load_path, pickling, read_bytes, writer
+from lightwork.persist import arrays, codecs, dump, load, load_path, pickling, read_bytes, verify_file, writer
 
 
 def names(folder: Path) -> list[str]:
@@ -233,11 +233,30 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = [np.arange(100_000), "x" * 70_000, [1] * 1000]
+    value = [np.arange(100_000), "x" * 70_000, [np.arange(1000) for _ in range(600)]]
     monkeypatch.setattr(os, "write", Full(1 << 30, step=1009))
-    dump(value, tmp_path / "f")
+    for part in (1, 31, 90_000, 1 << 30):
+        monkeypatch.setattr(
+            os, "writev", lambda fd, blocks, part=part: REAL_WRITE(fd, b"".join(blocks)[:part])
+        )
+        dump(value, tmp_path / "f")
+        verify_file(tmp_path / "f")
     monkeypatch.undo()
     assert load(tmp_path / "f")[0].tolist() == value[0].tolist()
+
+
+def test_a_disk_that_is_full_in_the_middle_of_small_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump("old", tmp_path / "f")
+    full = Full(500_000)
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "writev", lambda fd, blocks: full(fd, b"".join(blocks)))
+    with pytest.raises(errors.TargetError, match="No space left"):
+        dump([np.arange(1000) + i for i in range(600)], tmp_path / "f")
+    monkeypatch.undo()
+    assert load(tmp_path / "f") == "old"
+    assert names(tmp_path) == ["f"]
 
 
 def test_an_interrupt_leaves_the_old_file_and_no_other(
@@ -345,12 +364,18 @@ def test_a_device_is_written_to_not_replaced() -> None:
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
-def test_a_pipe_is_written_to_and_read_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [None, "r"])
+@pytest.mark.parametrize("value", [1, [1, "x" * 200_000], [list(range(300)) for _ in range(900)]])
+def test_a_pipe_is_written_to_and_read_from(value: object, mode: str | None, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    thread = threading.Thread(target=dump, args=([1, "x" * 200_000], tmp_path / "pipe"))
+    thread = threading.Thread(target=dump, args=(value, tmp_path / "pipe"))
     thread.start()
     try:
-        assert load(tmp_path / "pipe") == [1, "x" * 200_000]
+        if mode is None:
+            assert load(tmp_path / "pipe") == value
+        else:
+            with pytest.warns(errors.MappingWarning, match="not a file"):
+                assert load(tmp_path / "pipe", mmap_mode=mode) == value
     finally:
         thread.join()
 
@@ -436,6 +461,29 @@ def test_an_error_while_blocks_are_made_ahead_reaches_the_caller(
     assert names(tmp_path) == []
     dump(strided, tmp_path / "f")
     assert np.array_equal(load(tmp_path / "f"), strided)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_many_buffers_are_digested_beside_the_write(
+    cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codecs, "cores", lambda: cores)
+    before = threading.active_count()
+    shared = np.memmap(tmp_path / "raw", float, "w+", shape=300_000)  # whose bytes others may change
+    value = [np.full(300_000 + i, float(i)) for i in range(9)] + [
+        shared,
+        b"x" * 100_000,
+        np.zeros((900, 900)).T,
+    ]
+    dump(value, tmp_path / "f")
+    assert verify_file(tmp_path / "f").modified == ()
+    monkeypatch.setattr(os, "write", Full(5_000_000))
+    with pytest.raises(errors.TargetError, match="No space left"):
+        dump(value, tmp_path / "f")
+    monkeypatch.undo()
+    assert threading.active_count() == before
+    loaded = load(tmp_path / "f")
+    assert all(np.array_equal(a, b) for a, b in zip(value, loaded, strict=True))
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounts a file system")

@@ -2,12 +2,16 @@
 
 Where anybody else could change an array meanwhile (another thread, or a process that shares its memory), what is
 digested is a private copy of the very bytes that are written: the array is stored as it was read, and never looks
-like damage later. Where nobody can, large arrays are digested in a thread beside the write; blocks of strided and
-shuffled arrays are made in a thread ahead of it.
+like damage later. Where nobody can, they are digested in a thread beside the write, if they are large together;
+blocks of strided and shuffled arrays are made in a thread ahead of it.
+
+Blocks of buffers end at multiples of their size in the file: writes that do not share a page with the one before
+are faster (200 MB on ext4: 1 MiB 41 -> 39 ms, 256 KiB 46 -> 40).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import sys
@@ -27,8 +31,8 @@ from lightwork.persist.pickling import Pickled
 
 BLOCK: Final = 256 * 1024  # bytes copied, digested and written at a time: they stay in the second-level cache
 _LARGE: Final = 1 << 20  # bytes written at a time where nothing is copied
-# From here on a digest is taken in a thread beside the write (200 MB: 44 -> 41 ms, np.save 41), and space is reserved.
-BESIDE: Final = 16 << 20
+# From here on digests are taken in a thread beside the write (200 MB: 44 -> 41 ms, np.save 41).
+_BESIDE: Final = 16 << 20
 
 
 class Emission(NamedTuple):
@@ -67,50 +71,93 @@ def sealed_pickle(made: Pickled, user: bytes) -> Emission:
     total = layout.sizes(plan.position, len(plan.entries), about, noted, user)
 
     def emit() -> Generator[bytes | memoryview]:
-        stream, digests = xxh3_128(), []
-        yield layout.head(total)
-        for piece, entry in runs:
-            if entry is None:
-                stream.update(piece)
-                yield memoryview(piece)
-                continue
-            digest = xxh3_128()
-            yield from _digested(piece, made.reducers, digest)
-            digests.append(digest.digest())
-        yield layout.footer(total, plan.entries, digests, stream.digest(), about, noted, user, flags)
+        stream, digests = xxh3_128(), [xxh3_128() for _ in plan.entries]
+        with _Beside(runs, digests, made.reducers) as beside:
+            yield layout.head(total)
+            numbers = itertools.count()
+            for piece, entry in runs:
+                if entry is None:
+                    stream.update(piece)
+                    yield piece if type(piece) is bytes else memoryview(piece)
+                else:
+                    number = next(numbers)
+                    digest = None if number in beside.numbers else digests[number]
+                    yield from _blocks(piece, entry.offset, made.reducers, digest)
+        taken = [digest.digest() for digest in digests]
+        yield layout.footer(total, plan.entries, taken, stream.digest(), about, noted, user, flags)
 
     return Emission(emit, total)
 
 
-def _digested(piece: layout.Piece, reducers: arrays.Reducers, digest: xxh3_128) -> Iterator[memoryview]:
-    """The bytes of a buffer, in blocks, and the digest of exactly these."""
+class _Beside:
+    """Digests all buffers that nobody can change in a thread, from when it is entered until it is left."""
+
+    def __init__(self, runs: list[layout.Run], digests: list[xxh3_128], reducers: arrays.Reducers) -> None:
+        entries = [(piece, entry.length) for piece, entry in runs if entry is not None]
+        self._jobs: list[tuple[layout.Piece, xxh3_128]] = []
+        self.numbers: set[int] = set()
+        if sum([length for _, length in entries]) >= _BESIDE and codecs.cores() > 1:
+            for number, (piece, _) in enumerate(entries):
+                if id(piece) not in reducers.sources and _settled(piece):
+                    self._jobs.append((piece, digests[number]))
+                    self.numbers.add(number)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._digest, name="lightwork-digest")
+
+    def __enter__(self) -> _Beside:
+        if self._jobs:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._stopped = kind is not None
+        if self._jobs:
+            self._thread.join()
+
+    def _digest(self) -> None:
+        for piece, digest in self._jobs:
+            with _flat(piece) as view:
+                for start in range(0, len(view), _BESIDE):
+                    if self._stopped:
+                        return
+                    with view[start : start + _BESIDE] as part:
+                        digest.update(part)
+
+
+def _blocks(
+    piece: layout.Piece, offset: int, reducers: arrays.Reducers, digest: xxh3_128 | None
+) -> Iterator[memoryview]:
+    """The bytes of a buffer that lies at this offset in the file, in blocks that go into the digest as they are."""
     source = reducers.sources.get(id(piece))
     if source is not None:
-        blocks = _digesting(source(), digest)
-        yield from _ahead(blocks) if memoryview(piece).nbytes >= BESIDE else blocks
+        made = _digesting(source(), digest)
+        yield from _ahead(made) if memoryview(piece).nbytes >= _BESIDE else made
         return
-    with memoryview(piece) as whole, _flat(whole) as view:
-        if not _settled(whole):
-            yield from _copied(view, digest)
-            return
-        beside = len(view) >= BESIDE
-        thread = threading.Thread(target=digest.update, args=(view,), name="lightwork-digest")
-        if beside:
-            thread.start()
-        try:
-            for start in range(0, len(view), _LARGE):
-                with view[start : start + _LARGE] as block:
-                    if not beside:
-                        digest.update(block)
-                    yield block
-        finally:
-            if beside:
-                thread.join()
+    with _flat(piece) as view:
+        if digest is None or _settled(piece):
+            yield from _digesting(_cut(view, offset, _LARGE), digest)
+        else:
+            private = memoryview(bytearray(min(BLOCK, len(view))))
+            for block in _cut(view, offset, BLOCK):
+                copy = private[: len(block)]
+                copy[:] = block
+                if digest is not None:
+                    digest.update(copy)
+                yield copy
 
 
-def _digesting(blocks: Iterator[memoryview], digest: xxh3_128) -> Iterator[memoryview]:
+def _cut(view: memoryview, offset: int, size: int) -> Iterator[memoryview]:
+    start, end = 0, size - offset % size
+    while start < len(view):
+        with view[start:end] as block:
+            yield block
+        start, end = end, end + size
+
+
+def _digesting(blocks: Iterator[memoryview], digest: xxh3_128 | None) -> Iterator[memoryview]:
     for block in blocks:
-        digest.update(block)
+        if digest is not None:
+            digest.update(block)
         yield block
 
 
@@ -145,18 +192,10 @@ def _ahead(blocks: Iterator[memoryview]) -> Generator[memoryview]:
         thread.join()
 
 
-def _copied(view: memoryview, digest: xxh3_128) -> Iterator[memoryview]:
-    private = memoryview(bytearray(min(BLOCK, len(view))))
-    for start in range(0, len(view), BLOCK):
-        size = min(BLOCK, len(view) - start)
-        private[:size] = view[start : start + size]
-        digest.update(private[:size])
-        yield private[:size]
-
-
-def _settled(view: memoryview) -> bool:
+def _settled(piece: layout.Piece) -> bool:
     """Whether nobody else can change these bytes, by another thread or through shared memory."""
-    whose = arrays.owner(view)
+    with memoryview(piece) as view:
+        whose = arrays.owner(view)
     if isinstance(whose, bytes):
         return True
     if threading.active_count() > 1:
@@ -167,10 +206,8 @@ def _settled(view: memoryview) -> bool:
     return bool(getattr(flags, "owndata", False))
 
 
-def _flat(view: memoryview) -> memoryview:
-    if view.c_contiguous:
-        return view.cast("B")
-    return PickleBuffer(view).raw()  # Fortran order
+def _flat(piece: layout.Piece) -> memoryview:
+    return piece.raw() if isinstance(piece, PickleBuffer) else memoryview(piece)
 
 
 def compressed(emission: Emission, compression: codecs.Compression, cache_size: float | None) -> Emission:

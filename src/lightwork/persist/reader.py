@@ -16,6 +16,7 @@ import json
 import mmap
 import os
 import pickle
+import stat
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from lightwork import errors
@@ -104,7 +105,10 @@ def load_path(path: str, mmap_mode: MmapMode | None = None, *, native: bool = Tr
             while more := os.read(fd, _FIRST):  # a pipe gives what it has
                 start += more
             return read_bytes(start, path) if native else _from_memory(start, path, native=False)
-        return _load_large(fd, start, path, mmap_mode, native=native)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return _from_pipe(fd, start, path, mmap_mode, native=native)
+        return _load_large(fd, start, status.st_size, path, mmap_mode, native=native)
     except IsADirectoryError as error:
         raise errors.FileMissingError(error.errno, "this is a folder, not a file", path) from error
     finally:
@@ -140,8 +144,16 @@ def _checked(data: bytes, noted: Any, name: str) -> object:
 # --- ways in --------------------------------------------------------------------------------------
 
 
-def _load_large(fd: int, start: bytes, path: str, mode: MmapMode | None, *, native: bool) -> Loaded:
-    size = os.fstat(fd).st_size
+def _from_pipe(fd: int, start: bytes, path: str, mode: MmapMode | None, *, native: bool) -> Loaded:
+    if mode is not None:
+        _warn_unmapped(path, "not a file on a disk")
+    with open(fd, "rb", closefd=False) as file:
+        return _from_memory(start + file.read(), path, native=native)
+
+
+def _load_large(
+    fd: int, start: bytes, size: int, path: str, mode: MmapMode | None, *, native: bool
+) -> Loaded:
     if not _is_ours(fd, start, size):
         method = codecs.method_of(start)
         if method is not None and mode is not None:

