@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from lightwork import errors
 from lightwork.persist import dump, layout, load, pickling
 
 N = 20_000  # elements: more than 64 KiB in every dtype of two bytes and more
@@ -244,6 +245,57 @@ def test_other_buffers(nbytes: int, tmp_path: Path) -> None:
         assert loaded == value
         assert [type(part) for part in loaded.values()] == [type(part) for part in value.values()]
     assert pickle.loads((tmp_path / "f").read_bytes()) == value
+
+
+@pytest.mark.parametrize("code", "bBhHiIlLqQfd")
+@pytest.mark.parametrize("compress", [0, 1])
+def test_arrays_of_the_standard_library(code: str, compress: int, tmp_path: Path) -> None:
+    value = array.array(code, range(100)) * 1000
+    dump([value, value, array.array(code)], tmp_path / "f", compress=compress)
+    loaded = load(tmp_path / "f")
+    assert loaded == [value, value, array.array(code)]
+    assert loaded[0] is loaded[1]
+    assert loaded[0].typecode == code
+    value.append(1)  # nothing holds it any more
+    if not compress:
+        raw = (tmp_path / "f").read_bytes()
+        assert raw.index(value.tobytes()[: -value.itemsize]) % layout.ALIGNMENT == 0
+        assert load(tmp_path / "f", mmap_mode="r") == loaded
+        for plain in (pickle.loads(raw), pickle._loads(raw)):
+            assert plain == loaded
+            assert plain[0] is plain[1]
+
+
+def test_arrays_of_the_standard_library_are_pickled_as_python_does(tmp_path: Path) -> None:
+    """Bytes in the order of this machine, and its sizes: another one converts them."""
+    value = array.array("l", range(20_000))
+    dump(value, tmp_path / "f")
+    opcodes = [
+        (opcode.name, argument)
+        for raw in (pickle.dumps(value, 5), (tmp_path / "f").read_bytes())
+        for opcode, argument, _ in pickletools.genops(raw)
+        if opcode.name not in ("FRAME", "POP", "SHORT_BINBYTES", "BINBYTES")
+        or (isinstance(argument, bytes) and len(argument) > 100_000)
+    ]
+    half = len(opcodes) // 2
+    assert opcodes[:half] == opcodes[half:]
+
+
+def test_an_array_of_the_standard_library_keeps_its_size_while_it_is_written(tmp_path: Path) -> None:
+    value = array.array("d", bytes(160_000))
+
+    class Resizing:
+        def __reduce__(self) -> tuple:
+            value.append(1.0)
+            return int, ()
+
+    with pytest.raises(errors.PicklingFailedError, match="export"):
+        dump([value, Resizing()], tmp_path / "f")
+    assert not (tmp_path / "f").exists()
+    value.append(1.0)
+    text = array.array("b", b"x" * 70_000)
+    dump({"text": text, "small": value[:3]}, tmp_path / "f", protocol=None)
+    assert load(tmp_path / "f") == {"text": text, "small": value[:3]}
 
 
 def test_memoryviews_keep_format_and_shape(tmp_path: Path) -> None:

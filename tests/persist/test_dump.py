@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -321,6 +323,29 @@ def test_a_bytearray_cannot_change_its_size_while_it_is_written(
     data.extend(b"z")  # nothing holds it any more
     dump(data, tmp_path / "f")
     assert load(tmp_path / "f") == data
+
+
+class Tracked(np.ndarray):
+    pass
+
+
+def tracked() -> np.ndarray:
+    return np.sin(np.arange(100_000.0)).view(Tracked)
+
+
+@pytest.mark.parametrize("beside", [None, lambda: 1], ids=["plain", "by value"])
+@pytest.mark.parametrize("options", [{}, {"compress": 1}, {"dedupe": True}], ids=str)
+def test_nothing_is_kept_of_what_was_written(options: dict, beside: object, tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        owners = [tracked(), tracked(), tracked()]
+        dump([owners[0], owners[1][::2], owners[2][::-1], beside], tmp_path / "f", **options)
+        gone = [weakref.ref(owner) for owner in owners]
+        owners.clear()
+        assert [ref() is None for ref in gone] == [True, True, True]
+    finally:
+        gc.enable()
 
 
 def test_refused_targets(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _SCRIPT = """
-import sys
+import array, sys
 import numpy as np
 from lightwork.persist import dump, load
 path, size, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -20,6 +20,7 @@ def peak():
 dump(np.arange(300_000)[::2], path)  # everything is imported now
 value = {
     "plain": lambda: np.ones(size // 8),
+    "array": lambda: array.array("d", [1.5]) * (size // 8),
     "read-only": lambda: np.broadcast_to(np.ones(size // 8), (1, size // 8)),
     "strided": lambda: np.ones(size // 4)[::2],
     "transposed": lambda: np.ones((2, size // 16)).T[::-1],
@@ -42,7 +43,17 @@ def extra(path: Path, size: int, kind: str) -> float:
 
 kinds = pytest.mark.parametrize(
     "kind",
-    ["plain", "read-only", "strided", "transposed", "masked", "dates", "compressed", "compressed, strided"],
+    [
+        "plain",
+        "array",
+        "read-only",
+        "strided",
+        "transposed",
+        "masked",
+        "dates",
+        "compressed",
+        "compressed, strided",
+    ],
 )
 
 

@@ -33,6 +33,8 @@ from lightwork.persist.layout import BIG, HANDED_OVER, LITTLE
 from lightwork.persist.sharing import Stretches
 
 if TYPE_CHECKING:
+    import array
+
     import numpy as np
 
 # NumPy's stubs do not know arrays as buffers before Python 3.12.
@@ -45,6 +47,7 @@ AHEAD: Final = 4  # pieces that may be made before the first of them is written
 _SHUFFLED: Final = 2 << 20  # bytes that are shuffled together: one frame of zstd
 _SAMPLE: Final = 4096  # numbers of a sample, of which there are four
 _PLAIN: Final[Reducer] = methodcaller("__reduce_ex__", 5)
+_TEXT: Final = ("u", "w")  # type codes of `array.array` for characters
 _STRING_KINDS: Final = "biufcmMSUV"  # the kinds of dtypes that their string describes in full
 
 
@@ -58,6 +61,7 @@ class Reducers(dict[type, Reducer]):
         handed_over: bool = True,
         shuffle: bool = False,
         stretches: Stretches | None = None,
+        held: list[memoryview | PickleBuffer] | None = None,
     ) -> None:
         self._registered = copyreg.dispatch_table if registered is None else registered
         self._handed_over = handed_over
@@ -66,6 +70,13 @@ class Reducers(dict[type, Reducer]):
         self._dtypes: dict[int, _Known] = {}
         self.orders = 0
         self.sources: dict[int, Callable[[], Iterator[memoryview]]] = {}
+        self.as_bytes: set[int] = set()  # ids of buffers that stand for bytes
+        self._held: list[memoryview | PickleBuffer] = [] if held is None else held
+
+    def release(self) -> None:
+        """Let go of all arrays; the methods in the table would keep them until the next collection of garbage."""
+        self.clear()
+        self.sources.clear()
 
     def __missing__(self, cls: type) -> Reducer:
         reducer = self._registered.get(cls)
@@ -73,6 +84,8 @@ class Reducers(dict[type, Reducer]):
             if issubclass(cls, type):
                 raise KeyError(cls)  # classes go by name: the pickler's own affair
             own: dict[type, Reducer] = {memoryview: _memoryview, _Call: tuple}
+            if "array" in sys.modules:
+                own[sys.modules["array"].array] = self._pythons_array
             reducer = own.get(cls) or self._for_numpy(cls) or libraries.reducer(cls) or _PLAIN
         self[cls] = reducer
         return reducer
@@ -184,6 +197,19 @@ class Reducers(dict[type, Reducer]):
         buffer = self._stand_in(count * together * array.itemsize, source)
         planes = _Call(np.ndarray, (shape, "|u1", buffer))
         return _Call(np.ascontiguousarray, (_Call(np.swapaxes, (planes, 1, 2)),))
+
+    def _pythons_array(self, array: array.array[Any]) -> Reduced:
+        """As Python itself does it, but for the copy of the elements into bytes."""
+        reduced: Any
+        if self._handed_over and len(array) * array.itemsize >= HANDED_OVER and array.typecode not in _TEXT:
+            reduced = type(array)(array.typecode).__reduce_ex__(5)
+            if len(reduced[1]) == 4:  # class, type code, format of this machine, bytes
+                buffer = PickleBuffer(memoryview(array).cast("B").toreadonly())
+                self._held.append(buffer)
+                self.as_bytes.add(id(buffer))
+                return reduced[0], (*reduced[1][:3], buffer)
+        reduced = array.__reduce_ex__(5)
+        return reduced  # type: ignore[no-any-return]
 
     def _view(self, array: Array) -> Reduced:
         import numpy as np

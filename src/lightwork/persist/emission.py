@@ -65,7 +65,7 @@ def sealed_pickle(made: Pickled, user: bytes) -> Emission:
         whole = layout.whole(made.pieces[0], about, noted, user, flags)  # type: ignore[arg-type]
         if whole is not None:
             return Emission(lambda: (block for block in (whole,)))
-    plan = layout.Layout()
+    plan = layout.Layout(made.reducers.as_bytes)
     runs: list[layout.Run] = [run for piece in made.pieces for run in plan.feed(piece)]
     runs.append((plan.close(), None))
     total = layout.sizes(plan.position, len(plan.entries), about, noted, user)

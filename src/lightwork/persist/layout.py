@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Final, NamedTuple
 
@@ -123,9 +123,11 @@ class Layout:
 
     A chunk is held back until the next one shows whether it introduces a payload, and until it is certain
     that its frame is not the last one, whose length has to be lowered by the STOP that `close` takes away.
+    Buffers in `as_bytes` (by id) stand for `bytes`, and nothing else may stand for them when they are read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, as_bytes: Collection[int] = ()) -> None:
+        self._as_bytes = as_bytes
         self.entries: list[Entry] = []
         self.position = HEAD_SIZE
         self._held = b""
@@ -192,7 +194,8 @@ class Layout:
         start = self.position + opcode
         gap = gap_before(start + digits + 1)
         offset = start + len(gap) + digits + 1
-        kind = int(not writable) if isinstance(piece, PickleBuffer) else BYTES + writable
+        buffer = isinstance(piece, PickleBuffer) and id(piece) not in self._as_bytes
+        kind = int(not writable) if buffer else BYTES + writable
         entry = Entry(start, offset, size, kind)
         self.entries.append(entry)
         self.position = offset + size

@@ -33,26 +33,36 @@ class Pickled(NamedTuple):
     pieces: list[Piece]
     reducers: Reducers
     by_value: bool  # cloudpickle wrote code into it
-    held: list[memoryview]
+    held: list[memoryview | pickle.PickleBuffer]
+
+    def fill(self, pickler: pickle.Pickler, value: object) -> None:
+        """Pickle `value`; nothing is held where that fails."""
+        try:
+            pickler.dump(value)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
-        """Let others resize again what is in the pieces: they have been written, or will not be."""
+        """Let go of what is in the pieces, which have been written, or will not be: others may resize it again."""
         for view in self.held:
             view.release()
+        self.reducers.release()
 
 
 class _Recorder:
     """The file of a pickler: keeps what is written.
 
-    While a bytearray waits to be written, a view holds it at the size that the pickle states: whoever would resize
-    it (another thread, or a ``__reduce__`` that comes later) gets a BufferError, as from ``file.write``.
+    While a bytearray or an `array.array` waits to be written, a view holds it at the size that the pickle states:
+    whoever would resize it (another thread, or a ``__reduce__`` that comes later) gets a BufferError, as from
+    ``file.write``.
     """
 
     __slots__ = ("held", "pieces")
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
-        self.held: list[memoryview] = []
+        self.held: list[memoryview | pickle.PickleBuffer] = []
 
     def write(self, piece: Any) -> None:
         kind = type(piece)
@@ -60,15 +70,6 @@ class _Recorder:
             self.held.append(memoryview(piece))
         # The pure-Python pickler writes views of a buffer that it reuses.
         self.pieces.append(bytes(piece) if kind is memoryview else piece)
-
-    def fill(self, pickler: pickle.Pickler, value: object) -> None:
-        """Pickle `value`; nothing is held where that fails."""
-        try:
-            pickler.dump(value)
-        except BaseException:
-            for view in self.held:
-                view.release()
-            raise
 
 
 def _plain(
@@ -81,11 +82,11 @@ def _plain(
     """A pickle by C, and whether it needs what `__main__` defines (if it matters: not `by_name`)."""
     recorder = _Recorder()
     pickler = pickle.Pickler(recorder, protocol)
-    reducers = Reducers(handed_over=hands_over(), shuffle=shuffle, stretches=stretches)
+    reducers = Reducers(handed_over=hands_over(), shuffle=shuffle, stretches=stretches, held=recorder.held)
     if protocol >= PROTOCOL:
         pickler.dispatch_table = reducers
-    recorder.fill(pickler, value)
     made = Pickled(recorder.pieces, reducers, by_value=False, held=recorder.held)
+    made.fill(pickler, value)
     return made, not by_name and _mentions_main(recorder.pieces, protocol, pickler)
 
 
@@ -97,13 +98,19 @@ def _by_value(
     recorder = _Recorder()
     pickler = cloudpickle.Pickler(recorder, protocol)
     reducers = Reducers(
-        pickler.dispatch_table, handed_over=hands_over(), shuffle=shuffle, stretches=stretches
+        pickler.dispatch_table,
+        handed_over=hands_over(),
+        shuffle=shuffle,
+        stretches=stretches,
+        held=recorder.held,
     )
     if protocol >= PROTOCOL:
         # cloudpickle's class attribute of this name hides the C pickler's own field from assignment.
         _FIELD.__set__(pickler, reducers)
-    recorder.fill(pickler, value)
-    return Pickled(recorder.pieces, reducers, by_value=True, held=recorder.held)
+    made = Pickled(recorder.pieces, reducers, by_value=True, held=recorder.held)
+    made.fill(pickler, value)
+    pickler.clear_memo()  # it refers to itself, and would keep all objects until the next collection of garbage
+    return made
 
 
 def pickled(
@@ -118,7 +125,7 @@ def pickled(
     if not dedupe:
         return _pickled(value, protocol, shuffle, None, by_name)
     stretches = Stretches()
-    _pickled(value, protocol, shuffle, stretches, by_name)
+    _pickled(value, protocol, shuffle, stretches, by_name).release()
     stretches.settle()
     return _pickled(value, protocol, shuffle, stretches, by_name)
 
@@ -126,7 +133,7 @@ def pickled(
 def _pickled(
     value: object, protocol: int, shuffle: bool, stretches: Stretches | None, by_name: bool
 ) -> Pickled:
-    plain = refusal = None
+    plain, too_deep = None, False
     try:
         plain, mentions_main = _plain(value, protocol, shuffle, stretches, by_name)
         if not mentions_main:
@@ -134,16 +141,18 @@ def _pickled(
     except MemoryError:
         raise
     except Exception as error:  # whatever a __reduce__ may raise: cloudpickle may know better
-        refusal = error
+        too_deep = isinstance(error, RecursionError)
     try:
-        return _by_value(value, protocol, shuffle, stretches)
+        made = _by_value(value, protocol, shuffle, stretches)
+        if plain is not None:
+            plain.release()
+        return made
     except MemoryError:
         raise
     except Exception as error:
         if plain is not None:  # by name it works, if only for programs that define the same
             return plain
-        deep = isinstance(refusal, RecursionError)
-        raise _failure(value, protocol, "it is nested too deeply" if deep else str(error)) from error
+        raise _failure(value, protocol, "it is nested too deeply" if too_deep else str(error)) from error
 
 
 def _mentions_main(pieces: list[Piece], protocol: int, pickler: pickle.Pickler) -> bool:
@@ -202,11 +211,12 @@ def _failure(value: object, protocol: int, reason: str) -> PicklingFailedError:
 
 
 def _fails(value: object, protocol: int) -> bool:
-    for attempt in (_plain, _by_value):
+    for by_value in (False, True):
         try:
-            attempt(value, protocol)
+            made = _by_value(value, protocol) if by_value else _plain(value, protocol)[0]
         except Exception:
             continue
+        made.release()
         return False
     return True
 

@@ -20,7 +20,7 @@ from lightwork.persist import codecs, layout
 _TAIL: Final = 4096  # read at once, in the hope that the whole footer is in it
 _BLOCK: Final = 256 * 1024  # read and digested at a time: digested while still in the second-level cache
 _PARALLEL: Final = 16 << 20  # bytes from which reading is spread over threads (chosen by guess)
-_PORTION: Final = 2 << 20  # bytes that a thread reads at a time
+_PORTION: Final = 4 << 20  # bytes that a thread reads at a time (200 MB: 1 MiB 39 ms, 2 34, 4 33, 8 33)
 _HUGE: Final = 1 << 20  # from here on a buffer gets a map of its own, of huge pages
 
 

@@ -96,8 +96,7 @@ def dump(
         _write_file(target, out, fsync=fsync)
         return None
     finally:
-        if made.held:
-            made.release()
+        made.release()
 
 
 # --- options --------------------------------------------------------------------------------------
