@@ -82,6 +82,30 @@ def test_estimators_and_other_byte_orders(tmp_path: Path) -> None:
     assert load(tmp_path / "f", ensure_native_byte_order=False)[1].dtype == swapped.dtype
 
 
+# Written by joblib 1.2.0 under NumPy 1.26.4, whose pickles name numpy.core.
+OLD = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("name", ["joblib-1.2.pkl", "joblib-1.2.pkl.z"])
+@pytest.mark.parametrize("mode", [None, "r"])
+def test_files_of_joblib_1_2(name: str, mode: str | None) -> None:
+    compressed = name.endswith(".z")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if compressed and mode is not None:
+            warnings.simplefilter("ignore", errors.MappingWarning)
+        loaded = load(OLD / name, mmap_mode=mode)
+    assert loaded["text"] == ["a", 1, None]
+    assert loaded["C"].tolist() == np.arange(600.0).reshape(20, 30).tolist()
+    assert loaded["F"].tolist() == np.arange(12).reshape(3, 4).tolist()
+    assert loaded["F"].flags.f_contiguous
+    assert loaded["object"].tolist() == [1, "x", None]
+    assert loaded["structured"].tolist() == [(1, 2.5)]
+    assert loaded["dates"].tolist() == np.arange(3).astype("M8[D]").tolist()
+    assert (type(loaded["scalar"]), loaded["scalar"]) == (np.float64, 0.5)
+    assert type(loaded["C"]) is (np.memmap if mode and not compressed else np.ndarray)
+
+
 def test_joblib_itself_is_not_needed(tmp_path: Path) -> None:
     joblib.dump(VALUE, tmp_path / "f")
     code = (
