@@ -6,6 +6,8 @@ happens to be right would flatter whoever sorts.
 
 from __future__ import annotations
 
+import itertools
+import marshal
 import random
 import tracemalloc
 from collections.abc import Callable
@@ -138,6 +140,43 @@ def fingerprint(lib: ModuleType, folder: Path) -> Work:
     return lambda: (fingerprint(f), "0" * 32)[1]
 
 
+_HELPER = """
+def h{0}(x, scale={0}, *, flag=False):
+    # Return something.
+    total = 0
+    for k in range(x):
+        if k % 3 == 0 and flag:
+            total += k * scale
+        elif k > 10:
+            total -= RATE
+        else:
+            total = max(total, min(k, {0}))
+    return [total, math.sqrt(abs(total)), f"{{total:>10}}"]
+"""
+
+
+def first_look(lib: ModuleType, folder: Path) -> Work:
+    """Look for the first time at a function with 20 helpers of ten lines, in a file that was not read before."""
+    from lightwork.hashing import fingerprint
+
+    text = "import math\nRATE = 3\n" + "".join(_HELPER.format(i) for i in range(20))
+    text += f"def f(x): return {' + '.join(f'h{i}(x)' for i in range(20))}\n"
+    compiled = []
+    for copy in range(40):  # more than are kept in memory
+        path = folder / f"helpers{copy}.py"
+        path.write_text(text)
+        compiled.append(marshal.dumps(compile(text, str(path), "exec")))
+    copies = itertools.cycle(compiled)
+
+    def look() -> str:
+        space: dict[str, Callable[[object], object]] = {}
+        exec(marshal.loads(next(copies)), space)
+        fingerprint(space["f"])
+        return "0" * 32
+
+    return look
+
+
 CASES = [
     Case("200 MB array", hashing(floats), _is_digest, faster(30), work=_ARRAY, unit="B"),
     Case(
@@ -157,6 +196,9 @@ CASES = [
     Case("fitted forest of 100 trees", hashing(forest), _is_digest, faster(8)),
     Case("100 MB slice with strides", hashing(strided), _is_digest, faster(12)),
     Case("memory while hashing", peak, _is_digest, at_most(16), unit="MB", repeats=1),
+    Case(
+        "fingerprint, 20 helpers, first look", first_look, _is_digest, at_most(6e-3), peer="numpy", calls=10
+    ),
     Case(
         "fingerprint, 20 helpers, unchanged", fingerprint, _is_digest, at_most(2e-6), peer="numpy", calls=2000
     ),

@@ -154,6 +154,24 @@ def test_tricky_places(tmp_path):
     linecache.checkcache(str(path))
 
 
+def test_instructions_that_are_searched_for_are_those_that_reading_all_finds():
+    many = "\n".join(f"    name{i}, x{i}" for i in range(400))
+    text = f"def f():\n    global z\n    import a, b, c.d\n    z = 1\n{many}\n    return last(x399)\n"
+    long = compile(text, "<string>", "exec").co_consts[0]
+    codes = [long]
+    for module in MODULES:
+        for function in functions(module):
+            codes += [function.__code__, *definitions._codes(function.__code__)]
+    assert len(codes) > 500
+    for each in codes:
+        read = list(definitions._instructions(each))
+        for operation in (definitions._IMPORT_NAME, definitions._LOAD_GLOBAL, *definitions._BY_NAME):
+            expected = [argument for found, argument in read if found == operation]
+            assert list(definitions._arguments(each, operation)) == expected
+    assert {"name399", "last", "z"} <= definitions._global_names(long)
+    assert definitions._imported(long) == ("a", "b", "c.d")
+
+
 def test_names_of_code_without_source():
     space: dict = {"__name__": "executed"}
     exec(
