@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightwork.errors import HashError, OptionTypeError
-from lightwork.hashing import arrays, digest, hash, register_hash, rules
+from lightwork.hashing import arrays, digest, hash, objects, register_hash
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.walk import Walk
 
@@ -296,11 +296,11 @@ class Itself:
 
 @pytest.fixture
 def _registry():
-    before = dict(rules._registered)
+    before = dict(objects._registered)
     yield
-    rules._registered.clear()
-    rules._registered.update(before)
-    rules._resolved.clear()
+    objects._registered.clear()
+    objects._registered.update(before)
+    objects._resolved.clear()
 
 
 @pytest.mark.usefixtures("_registry")

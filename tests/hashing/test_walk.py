@@ -18,7 +18,8 @@ from lightwork.errors import HashError
 from lightwork.hashing import digest, hash
 from lightwork.hashing.atoms import flat, quick
 from lightwork.hashing.buffers import XXH3_128
-from lightwork.hashing.walk import Walk, _added_up
+from lightwork.hashing.containers import _added_up
+from lightwork.hashing.walk import Walk
 
 ATOMS = (
     st.none()

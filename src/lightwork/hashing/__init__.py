@@ -1,8 +1,8 @@
 """A value into a digest: the same value, the same digest, in any process and on any run.
 
-`hash` and `digest` walk a value (`walk`, `rules`, `buffers`); `fingerprint` says what code a function runs and
-depends on (`source`, `definitions`, `syntax`). What counts as the same value is one table, in the docs under
-"The law of equality".
+`hash` and `digest` walk a value (`shallow`, `walk`, `objects`, `buffers`); `fingerprint` says what code a function
+runs and depends on (`source`, `definitions`, `syntax`). What counts as the same value is one table, in the docs
+under "The law of equality".
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightwork.errors import OptionError
+from lightwork.hashing import containers as containers  # it says how containers are walked
+from lightwork.hashing import shallow
 from lightwork.hashing.atoms import quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
-from lightwork.hashing.rules import register_hash
+from lightwork.hashing.objects import register_hash
 from lightwork.hashing.scope import EVERYTHING, Scope, ScopedWalk
 from lightwork.hashing.walk import Walk
 
@@ -36,7 +38,7 @@ def digest(obj: object) -> bytes:
     encoding = quick(obj, XXH3_128)
     if encoding is not None:
         return XXH3_128.once(encoding)
-    return Walk().digest(obj)
+    return shallow.digest(obj, Walk())
 
 
 def survey(obj: object, scope: Scope = EVERYTHING) -> tuple[bytes, tuple[type, ...]]:
@@ -57,7 +59,7 @@ def survey(obj: object, scope: Scope = EVERYTHING) -> tuple[bytes, tuple[type, .
         return XXH3_128.once(encoding), ()
     walk = Walk() if scope is EVERYTHING else ScopedWalk(scope)
     walk.kinds = set()
-    found = walk.digest(obj)
+    found = shallow.digest(obj, walk)
     return found, tuple([kind for kind in walk.kinds if scope.counts(kind)])
 
 
@@ -105,7 +107,7 @@ def hash(obj: object, hash_name: str = "xxh3_128", coerce_mmap: bool = False) ->
         raise OptionError(
             f"hash_name must be the name of a hash function, such as 'sha256', not {hash_name!r}"
         )
-    return Walk(algo, coerce_mmap).digest(obj).hex()
+    return shallow.digest(obj, Walk(algo, coerce_mmap)).hex()
 
 
 def __getattr__(name: str) -> object:

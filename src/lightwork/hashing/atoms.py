@@ -164,8 +164,16 @@ class Order(NamedTuple):
 _orders: dict[tuple[Any, ...], Order] = {}
 
 
+def order_of(keys: tuple[Any, ...]) -> Order | None:
+    """Return the canonical order of a dict's keys; None for keys that are not short texts."""
+    known = _orders.get(keys)
+    if known is not None:
+        # A subclass of str may be equal to a key that was seen before.
+        return known if _ONLY_STR.issuperset(map(type, keys)) else None
+    return _order_of(keys)
+
+
 def _order_of(keys: tuple[Any, ...]) -> Order | None:
-    """Note the canonical order of a dict's keys; None for keys that are not short texts."""
     if not keys or not _ONLY_STR.issuperset(map(type, keys)) or max(map(len, keys)) > LONG:
         return None
     ordered = tuple(sorted(keys))

@@ -16,28 +16,21 @@ from __future__ import annotations
 
 import enum
 import functools
-import sys
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
-from lightwork.errors import OptionTypeError
 from lightwork.hashing import arrays, frames
-from lightwork.hashing.atoms import Term, atom, count, flat, is_inline, quick
-from lightwork.hashing.buffers import BLOCK, XXH3_128, Pieces
-from lightwork.hashing.scope import scope_of
+from lightwork.hashing.buffers import BLOCK, Pieces
 from lightwork.hashing.taken import (
     Rule,
     Taken,
-    by_reduce,
     data_of,
-    is_plain_instance,
-    same_pickling,
     traced,
     version_of,
 )
-from lightwork.hashing.walk import Encoding, Steps, StepsOf, Walk, install, install_objects, name_of, refuse
+from lightwork.hashing.walk import Walk, name_of, refuse
 
 # --- the standard library -------------------------------------------------------------------------
 
@@ -201,14 +194,16 @@ def _enum(value: enum.Enum, walk: Walk) -> Taken:
     return Taken("enum " + name_of(kind), (value._name_, value._value_, *traced(kind, walk)), ("", ".value"))
 
 
-def _named_tuple(value: tuple[Any, ...], walk: Walk) -> Taken:
+def named_tuple(value: tuple[Any, ...], walk: Walk) -> Taken:
+    """Take a named tuple apart: the names of its fields count as well."""
     kind = type(value)
     fields = cast("Any", kind)._fields
     parts = (fields, tuple(value), getattr(value, "__dict__", None) or None, *traced(kind, walk))
     return Taken("named tuple " + name_of(kind), parts)
 
 
-def _plain(value: Any, walk: Walk) -> Taken:
+def plain(value: Any, walk: Walk) -> Taken:
+    """Take an object apart that is nothing but its attributes."""
     return Taken(name_of(type(value)), (vars(value), *traced(type(value), walk)))
 
 
@@ -222,7 +217,7 @@ def _refuse(why: str) -> Rule:
 PROCESS = "it is bound to this process"
 ONCE = "it can be run through only once, and reading it would use it up"
 
-_iterator = _refuse("an iterator: " + ONCE + "; pass a list of what it yields")
+iterator = _refuse("an iterator: " + ONCE + "; pass a list of what it yields")
 
 
 # --- the tables -------------------------------------------------------------------------------------
@@ -296,170 +291,3 @@ FAMILIES: dict[str, Rule] = {
     "_io.FileIO": LATE["_io.FileIO"],
     "threading.Thread": LATE["threading.Thread"],
 }
-
-_registered: dict[type, Callable[[Any], object]] = {}
-_resolved: weakref.WeakKeyDictionary[type, Rule] = weakref.WeakKeyDictionary()
-
-
-def objects(value: Any, kind: type, walk: Walk) -> Term | None:
-    """Encode an object at once where its parts are atoms; else leave its steps to the walk."""
-    rule = RULES.get(kind) or _resolved.get(kind)
-    if rule is None:
-        steps = _steps_of_code(kind)
-        if steps is not None:
-            walk.pending = steps
-            return None
-        rule = _resolved[kind] = _resolve(kind, value)
-    if rule is _plain and walk.trace is None:
-        return _instance(value, kind, walk)
-    walk.heavy = False
-    taken = rule(value, walk)
-    out = count(b"O", len(taken.parts)) + atom(taken.name, str, walk.algo)
-    data = flat(taken.parts)
-    if data is None:
-        walk.pending = _steps_from(out, taken)
-        return None
-    term = out + data if is_inline(taken.parts, tuple) else b"#" + walk.algo.once(out + data)
-    if walk.heavy:
-        walk.keep(value, term)
-    return term
-
-
-def _instance(value: Any, kind: type, walk: Walk) -> Term | None:
-    """Encode an instance that is nothing but its attributes."""
-    head = _heads.get(kind)
-    if head is None:
-        if len(_heads) > 1000:
-            _heads.clear()
-        head = _heads[kind] = count(b"O", 1) + _text_term(name_of(kind))
-    if walk.kinds is not None:
-        walk.kinds.add(kind)
-    state = vars(value)
-    encoding = quick(state, walk.algo, 1)
-    if encoding is None:
-        walk.pending = _steps_from(head, Taken("", (state,)))
-        return None
-    return b"#" + walk.algo.once(
-        head + (encoding if is_inline(state, dict) else b"#" + walk.algo.once(encoding))
-    )
-
-
-_heads: dict[type, bytes] = {}
-
-
-def _steps_from(head: bytes, taken: Taken) -> StepsOf:
-    def steps(value: Any, walk: Walk) -> Steps:
-        out = Encoding(walk.algo, head)
-        labels = taken.labels
-        for place, part in enumerate(taken.parts):
-            walk.label = labels[place] if place < len(labels) else ""
-            out.add((yield part))
-        return out.term(is_inline(taken.parts, tuple))
-
-    return steps
-
-
-def _steps_of_code(kind: type) -> StepsOf | None:
-    """Return the steps of functions and classes. What reads code is loaded when the first code is met."""
-    if kind is types.FunctionType:
-        from lightwork.hashing.follow import function_steps
-
-        install(kind, function_steps)
-        return function_steps
-    return classes if issubclass(kind, type) else None
-
-
-def classes(value: type, walk: Walk) -> Steps:
-    """Encode a class: a library's by its name, the user's by what it does."""
-    if scope_of(walk).is_library_module(value.__module__):
-        yield from ()
-        return (
-            count(b"C", 2)
-            + _text_term(name_of(value))
-            + _text_term("".join(version_of(value.__module__, walk)))
-        )
-    from lightwork.hashing.follow import class_steps
-
-    return (yield from class_steps(value, walk))
-
-
-def _text_term(text: str) -> bytes:
-    return atom(text, str, XXH3_128)
-
-
-install_objects(objects)
-
-
-def _resolve(kind: type, value: Any) -> Rule:
-    for base in kind.__mro__:
-        if base in _registered:
-            return _by_user(_registered[base])
-        if "__lightwork_hash__" in vars(base):
-            return _by_itself
-    if kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__") and kind not in RULES:
-        return _iterator
-    exact = LATE.get(name_of(kind))
-    if exact is not None and _is_genuine(kind):
-        return exact
-    if (
-        issubclass(kind, tuple)
-        and isinstance(getattr(kind, "_fields", None), tuple)
-        and same_pickling(kind, object)
-    ):
-        return _named_tuple
-    for base in kind.__mro__:
-        family = FAMILIES.get(name_of(base))
-        if family is not None and _is_genuine(base):
-            return family
-    return _plain if is_plain_instance(kind, value) else by_reduce
-
-
-def _is_genuine(kind: type) -> bool:
-    """Whether a class is what its name says: anyone may call a class ``numpy.ndarray``."""
-    found: object = sys.modules.get(kind.__module__)
-    for part in kind.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is kind or kind.__module__ in ("_thread", "_io", "_pickle", "re")
-
-
-def _by_user(rule: Callable[[Any], object]) -> Rule:
-    def take(value: Any, walk: Walk) -> Taken:
-        kind = type(value)
-        return Taken("by rule " + name_of(kind), (rule(value), *traced(kind, walk)))
-
-    return take
-
-
-def _by_itself(value: Any, walk: Walk) -> Taken:
-    kind = type(value)
-    return Taken("by itself " + name_of(kind), (value.__lightwork_hash__(), *traced(kind, walk)))
-
-
-def register_hash(kind: type, rule: Callable[[Any], object]) -> None:
-    """Say how objects of a class (and its subclasses) are hashed.
-
-    Parameters
-    ----------
-    kind : type
-        The class.
-    rule : callable
-        Takes an object and returns what stands for it: any value that can be hashed. The name of
-        the object's class counts as well.
-
-    Examples
-    --------
-    >>> import lightwork
-    >>> from lightwork.hashing import register_hash
-    >>> class Sensor:
-    ...     def __init__(self, name, reading):
-    ...         self.name, self.reading = name, reading
-    >>> register_hash(Sensor, lambda sensor: sensor.name)
-    >>> lightwork.hash(Sensor("a", 1)) == lightwork.hash(Sensor("a", 2))
-    True
-    """
-    if not isinstance(kind, type):
-        raise OptionTypeError(f"register_hash takes a class first, not {kind!r}")
-    if not callable(rule):
-        raise OptionTypeError(f"register_hash takes a function of one object as the rule, not {rule!r}")
-    _registered[kind] = rule
-    _resolved.clear()

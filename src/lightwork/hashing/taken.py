@@ -62,7 +62,11 @@ def by_reduce(value: Any, walk: Walk) -> Taken:
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:
             return Taken("wrapper " + name_of(kind), (wrapped,), (".__wrapped__",))
-    reduced = _reduce(value, walk)
+    return of_reduced(value, kind, walk, reduced_of(value, walk))
+
+
+def of_reduced(value: Any, kind: Any, walk: Walk, reduced: str | tuple[Any, ...]) -> Taken:
+    """Take an object apart, given what its ``__reduce_ex__`` returned."""
     if isinstance(reduced, str):
         home = getattr(value, "__module__", None) or kind.__module__
         return Taken("global", (f"{home}.{reduced}", *version_of(home, walk)))
@@ -83,7 +87,20 @@ def by_reduce(value: Any, walk: Walk) -> Taken:
     return Taken(name_of(kind), parts, ("", ".__reduce__()", "", "", "", ""))
 
 
-def _reduce(value: Any, walk: Walk) -> str | tuple[Any, ...]:
+def state_of_new(kind: type, reduced: str | tuple[Any, ...]) -> dict[Any, Any] | None:
+    """Return the state, if that and the class is all that a reduced object is: `of_reduced` in its most common case."""
+    if reduced[0] is not _NEW[0] or len(reduced) < 3 or type(reduced[2]) is not dict:
+        return None
+    if len(reduced[1]) != 1 or reduced[1][0] is not kind or reduced[3:] not in _NOTHING:
+        return None
+    return reduced[2]
+
+
+_NOTHING = ((), (None,), (None, None), (None, None, None))
+
+
+def reduced_of(value: Any, walk: Walk) -> str | tuple[Any, ...]:
+    """Return what pickle would ask the object for; refuse what has nothing to say."""
     try:
         special = _COPYREG.dispatch_table.get(type(value))
         reduced: Any = special(value) if special is not None else value.__reduce_ex__(5)

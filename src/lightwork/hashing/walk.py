@@ -8,36 +8,20 @@ it is used. No term is the beginning of another, so no two values share a run of
 
 Atoms are encoded as `marshal` version 2 writes them (`atoms`); tags of our own are letters that marshal does not use.
 
-The walk keeps its own stack (`Walk.term`), so nesting has no limit. Objects that are not containers are taken
-apart by `rules`. Cycles: an object that is met again while its own encoding is being made is written as its
-distance among the *open* objects; an object is open until the cycle through it is complete (Tarjan's strongly
-connected components). Inside a cycle, then, which objects are shared is part of the value; outside, it is not.
+The walk keeps its own stack (`Walk.term`), so nesting has no limit; what is neither deep nor tangled goes by
+recursion (`shallow`). How containers are written is said by `containers`, how all other types by `objects`.
+
+Cycles: an object that is met again while its own encoding is being made is written as its distance among the *open*
+objects; an object is open until the cycle through it is complete (Tarjan's strongly connected components). Inside a
+cycle, then, which objects are shared is part of the value; outside, it is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from itertools import chain, islice, repeat
-from marshal import dumps
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
-from lightwork.hashing.atoms import (
-    ATOMS,
-    INLINE,
-    LONG,
-    SLICE,
-    Term,
-    are_plain_rows,
-    atom,
-    columns,
-    count,
-    flat,
-    is_inline,
-    is_plain,
-    is_plain_atom,
-    pack,
-    quick,
-)
+from lightwork.hashing.atoms import ATOMS, LONG, Term, atom, count, is_inline, pack, quick
 from lightwork.hashing.buffers import XXH3_128, Algorithm
 
 _TANGLED = 10_000  # objects walked again for an order inside cycles of sets before we give up; by guess
@@ -49,9 +33,6 @@ VALUE = object()
 Steps = Generator[Any, Term, Term]
 Body = Generator[Any, Term, None]
 StepsOf = Callable[[Any, "Walk"], Steps]
-
-
-# --- the walk -------------------------------------------------------------------------------------
 
 
 class Encoding:
@@ -86,6 +67,29 @@ class Encoding:
         return b"#" + bytes(self._hasher.digest())
 
 
+class Apart:
+    """An object taken apart: the steps that write its parts."""
+
+    __slots__ = ("head", "labels", "parts", "tail")
+
+    def __init__(
+        self, head: bytes, parts: tuple[Any, ...], labels: tuple[str, ...], tail: bytes = b""
+    ) -> None:
+        self.head = head
+        self.parts = parts
+        self.labels = labels
+        self.tail = tail  # the terms of more parts
+
+    def __call__(self, value: Any, walk: Walk) -> Steps:
+        """Walk the parts."""
+        out, labels = Encoding(walk.algo, self.head), self.labels
+        for place, part in enumerate(self.parts):
+            walk.label = labels[place] if place < len(labels) else ""
+            out.add((yield part))
+        out.add(self.tail)
+        return out.term(not self.tail and is_inline(self.parts, tuple))
+
+
 class Frame:
     """A container on the walk's stack."""
 
@@ -115,11 +119,11 @@ class Walk:
         self.coerce_mmap = coerce_mmap
         self.trace: Any = None  # what a fingerprinting walk notes down (`source`); None for data
         self.kinds: set[type] | None = None  # the classes of instances, where somebody asked for them
-        self.pending: StepsOf = _STEPS[list]  # the steps of the object that is about to be entered
+        self.pending: StepsOf = Apart(b"", (), ())  # the steps of the object that is about to be entered
         self.heavy = False  # whether a rule has just read a big buffer
         self.label: Any = ""  # where the part that is being walked sits in its parent; for messages
         # The object is kept beside its term: its id must not be given to another object meanwhile.
-        self._memo: dict[int, tuple[Term, Any]] = {}
+        self.memo: dict[int, tuple[Term, Any]] = {}
         self._open: dict[int, tuple[int, Any]] = {}
         self._frames: list[Frame] = []
         self._cycles = 0
@@ -127,7 +131,10 @@ class Walk:
 
     def digest(self, value: Any) -> bytes:
         """Return the digest of a value: the hash of its encoding."""
-        term = self.term(value)
+        return self.digest_of(self.term(value))
+
+    def digest_of(self, term: Term) -> bytes:
+        """Return the digest that a term stands for."""
         return term[1:] if term[:1] == b"#" else self.algo.once(term)
 
     def path(self) -> str:
@@ -138,7 +145,7 @@ class Walk:
 
     def term(self, value: Any) -> Term:
         """Return the term of a value; rules may call it again for parts that they made."""
-        term = self._leaf(value)
+        term = self._at_once(value)
         if term is not None:
             return term
         base = len(self._frames)
@@ -156,7 +163,7 @@ class Walk:
                     if len(frames) == base:
                         return send
                     continue
-                send = self._leaf(part)
+                send = self._at_once(part)
                 if send is None and not self._enter(part):
                     send = self._refer(part, frame)
         except BaseException:
@@ -176,13 +183,11 @@ class Walk:
         finally:
             self.label = label
 
-    def _leaf(self, value: Any) -> Term | None:
+    def _at_once(self, value: Any) -> Term | None:
         kind = type(value)
         if kind in ATOMS:
-            if (kind is str or kind is bytes) and len(value) > LONG:
-                return self._long(value, kind)
-            return atom(value, kind, self.algo)
-        known = self._memo.get(id(value))
+            return self.leaf(value, kind)
+        known = self.memo.get(id(value))
         if known is not None:
             return known[0]
         if kind is dict or kind is tuple or kind is list:
@@ -190,21 +195,24 @@ class Walk:
             if encoding is None:
                 return None
             return encoding if is_inline(value, kind) else b"#" + self.algo.once(encoding)
-        if kind in _STEPS or id(value) in self._open:
+        if kind in STEPS or id(value) in self._open:
             return None
-        return _objects(value, kind, self)
+        return OBJECTS[0](value, kind, self)
 
-    def _long(self, value: Any, kind: type) -> Term:
-        known = self._memo.get(id(value))
+    def leaf(self, value: Any, kind: type) -> Term:
+        """Return the term of an atom; that of a long one is remembered."""
+        if (kind is not str and kind is not bytes) or len(value) <= LONG:
+            return atom(value, kind, self.algo)
+        known = self.memo.get(id(value))
         if known is None:
-            known = self._memo[id(value)] = (atom(value, kind, self.algo), value)
+            known = self.memo[id(value)] = (atom(value, kind, self.algo), value)
         return known[0]
 
     def _enter(self, value: Any) -> bool:
         """Open a value and put it on the stack; False where it is open already."""
         if id(value) in self._open:
             return False
-        steps = (_STEPS.get(type(value)) or self.pending)(value, self)
+        steps = (STEPS.get(type(value)) or self.pending)(value, self)
         number = len(self._open)
         self._open[id(value)] = (number, value)
         self._frames.append(Frame(value, steps, number, self.label))
@@ -230,18 +238,18 @@ class Walk:
         while len(self._open) > frame.number + 1:
             key, (number, member) = self._open.popitem()
             # Whoever meets this member later names it by the cycle's first object and its place in it.
-            self._memo[key] = (b"@" + term + pack(number - frame.number), member)
+            self.memo[key] = (b"@" + term + pack(number - frame.number), member)
         self._open.popitem()
-        self._memo[id(frame.value)] = (term, frame.value)
+        self.memo[id(frame.value)] = (term, frame.value)
         return term
 
     def keep(self, value: Any, term: Term) -> None:
         """Remember the term of an object that was not entered."""
-        self._memo[id(value)] = (term, value)
+        self.memo[id(value)] = (term, value)
 
     def mark(self) -> tuple[int, int, int]:
         """Note the state before the parts of something without order."""
-        return len(self._open), len(self._memo), self._cycles
+        return len(self._open), len(self.memo), self._cycles
 
     def rewind(self, mark: tuple[int, int, int]) -> None:
         """Forget what a part without order taught about cycles, so that its siblings do not depend on it."""
@@ -251,8 +259,8 @@ class Walk:
         while len(self._open) > opened:
             self._open.popitem()
             self._again += 1
-        while len(self._memo) > known:
-            self._memo.popitem()
+        while len(self.memo) > known:
+            self.memo.popitem()
         if self._again > _TANGLED:
             raise refuse(
                 self,
@@ -261,7 +269,7 @@ class Walk:
             )
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
     """A place in a list of records."""
 
     row: Any
@@ -273,12 +281,12 @@ def _step(parent: Any, grandparent: Any, label: Any) -> str:
         return " (a key of it)" if type(parent) is dict else " (an element of it)"
     if label is VALUE:
         return " (a value of it)"
-    if type(label) is _Cell:
+    if type(label) is Cell:
         return f"[{label.row!r:.60}][{label.key!r:.60}]"
     kind = type(parent)
     if kind is dict and parent is getattr(grandparent, "__dict__", None):
         return f".{label}"
-    return f"[{label!r:.60}]" if kind in _STEPS else str(label)
+    return f"[{label!r:.60}]" if kind in STEPS else str(label)
 
 
 def refuse(walk: Walk, value: object, why: str) -> Exception:
@@ -294,173 +302,18 @@ def name_of(kind: type) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
-# --- containers -----------------------------------------------------------------------------------
+# --- what the other files install ----------------------------------------------------------------
 
 
-def _body(out: Encoding, items: list[Any] | tuple[Any, ...], walk: Walk, labels: Sequence[Any]) -> Body:
-    """Write the terms of parts that have an order; slices of similar dicts in columns."""
-    for start in range(0, len(items), SLICE):
-        piece = items[start : start + SLICE] if len(items) > SLICE else items
-        data = flat(piece)
-        if data is not None:
-            out.add(data)
-            continue
-        table = columns(piece) if type(piece[0]) is dict and len(piece) > 1 else None
-        if table is None:
-            yield from _terms(out, piece, walk, labels[start : start + SLICE])
-            continue
-        order, cells = table
-        out.add(b"R" + order.head)
-        for key, column in zip(order.keys, cells, strict=True):
-            data = flat(column)
-            if data is not None:
-                out.add(data)
-            else:
-                yield from _terms(out, column, walk, map(_Cell, labels[start : start + SLICE], repeat(key)))
-
-
-def _terms(out: Encoding, items: Sequence[Any], walk: Walk, labels: Iterable[Any]) -> Body:
-    algo, parts = walk.algo, list[bytes]()
-    for label, item in zip(labels, items, strict=False):
-        kind = type(item)
-        if kind in ATOMS and ((kind is not str and kind is not bytes) or len(item) <= LONG):
-            parts.append(atom(item, kind, algo))
-        else:
-            walk.label = label
-            parts.append((yield item))
-    out.add(b"".join(parts))
-
-
-def _sequence(tag: bytes) -> StepsOf:
-    def steps(value: Any, walk: Walk) -> Steps:
-        out = Encoding(walk.algo, count(tag, len(value)))
-        yield from _body(out, value, walk, range(len(value)))
-        return out.term(is_inline(value, list))
-
-    return steps
-
-
-def _is_natural(kinds: set[type]) -> bool:
-    """Whether keys or elements are put in their own order, not in that of their terms."""
-    return len(kinds) == 1 and (str in kinds or int in kinds)
-
-
-def _mapping(value: dict[Any, Any], walk: Walk) -> Steps:
-    out = Encoding(walk.algo, count(b"{", 2 * len(value)))
-    if _is_natural(set(map(type, value))):
-        keys = sorted(value)
-        yield from _body(out, keys, walk, keys)
-        yield from _body(out, list(map(value.__getitem__, keys)), walk, keys)
-        return out.term(is_inline(value, dict))
-    mixed = _mixed_items(value, walk.algo)
-    if mixed is not None:
-        out.add(mixed)
-        return out.term()
-    terms = yield from _isolated(value, walk)
-    by_term = dict(zip(terms, value.values(), strict=True))
-    if len(by_term) == len(terms):
-        order = sorted(by_term)
-        out.add(b"".join(order))
-        yield from _body(out, list(map(by_term.__getitem__, order)), walk, [VALUE] * len(order))
-    else:
-        yield from _add_ambiguous(out, terms, value, walk)
-    return out.term(is_inline(value, dict))
-
-
-def _isolated(value: Iterable[Any], walk: Walk) -> Generator[Any, Term, list[Term]]:
-    """Return the terms of parts that have no order: none may depend on what the others taught about cycles."""
-    mark = walk.mark()
-    terms = []
-    for item in value:
-        walk.label = KEY
-        terms.append((yield item))
-        walk.rewind(mark)
-    return terms
-
-
-def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
-    """Mix tuples of atoms that have no order: the items of a dict with tuples as keys, or the elements of a set.
-
-    Each is hashed by itself and the digests are added up, as in a multiset hash (Clarke and others, 2003): a third of
-    the time that sorting takes. Only for the fast hash, which promises nothing against an adversary anyway.
-    """
-    if algo is not XXH3_128 or len(items) <= INLINE or type(next(iter(items))) is not tuple:
-        return None
-    digests: list[bytes] = []
-    once, pairs = XXH3_128.once, isinstance(items, dict)
-    parts = iter(items.items() if pairs else items)
-    while piece := list(islice(parts, SLICE)):  # each slice is done with while it is in the processor's cache
-        keys, values = zip(*piece, strict=True) if pairs else (piece, ())
-        if set(map(type, keys)) != _ONLY_TUPLE or max(map(len, keys)) > INLINE:
-            return None
-        # Slices come in the order of insertion, so what is decided here must be a property of each item by itself:
-        # the quick checks, which look at a slice as a whole, may turn it down wrongly, and then each atom is asked.
-        if not are_plain_rows(keys) and not all(map(is_plain_atom, chain.from_iterable(keys))):
-            return None
-        if pairs and not is_plain(values, set(map(type, values))) and not all(map(is_plain_atom, values)):
-            return None
-        digests.append(b"".join([once(dumps(each, 2)) for each in piece]))
-    return b"M" + _added_up(b"".join(digests)).to_bytes(16, "little")
-
-
-def _added_up(digests: bytes) -> int:
-    """Add digests of 16 bytes up, modulo 2**128 - 1: as one long number, which is folded until it is short."""
-    total, length = int.from_bytes(digests, "little"), len(digests) // 16
-    while length > 4:
-        half = (length + 1) // 2
-        total = (total & ((1 << 128 * half) - 1)) + (total >> 128 * half)
-        length = half + 1  # with the carry
-    return total % _MODULUS
-
-
-_ONLY_TUPLE = frozenset({tuple})
-_MODULUS = (1 << 128) - 1
-
-
-def _add_ambiguous(out: Encoding, terms: list[bytes], value: dict[Any, Any], walk: Walk) -> Body:
-    """Order by key and value: some keys are the same value though they are not equal (two NaN, say)."""
-    values = yield from _isolated(value.values(), walk)
-    pairs = sorted(zip(terms, values, strict=True))
-    out.add(b"".join([term for term, _ in pairs]))
-    out.add(b"".join([item for _, item in pairs]))
-
-
-def _unordered(tag: bytes) -> StepsOf:
-    def steps(value: Any, walk: Walk) -> Steps:
-        out = Encoding(walk.algo, count(tag, len(value)))
-        if _is_natural(set(map(type, value))):
-            ordered = sorted(value)
-            yield from _body(out, ordered, walk, [KEY] * len(ordered))
-        else:
-            mixed = _mixed_items(value, walk.algo)
-            out.add(b"".join(sorted((yield from _isolated(value, walk)))) if mixed is None else mixed)
-        return out.term(is_inline(value, set))
-
-    return steps
-
-
-_STEPS: dict[type, StepsOf] = {
-    list: _sequence(b"["),
-    tuple: _sequence(b"("),
-    dict: _mapping,
-    set: _unordered(b"<"),
-    frozenset: _unordered(b">"),
-}
+STEPS: dict[type, StepsOf] = {}
+OBJECTS: list[Callable[[Any, type, Walk], Term | None]] = []
 
 
 def install(kind: type, steps: StepsOf) -> None:
-    """Say how a type is encoded; subclasses follow where `take_apart` says so."""
-    _STEPS[kind] = steps
-
-
-def _not_installed(value: Any, kind: type, walk: Walk) -> Term | None:
-    raise AssertionError("lightwork.hashing.rules was not imported")  # pragma: no cover
-
-
-_objects: Callable[[Any, type, Walk], Term | None] = _not_installed
+    """Say by which steps a type is encoded."""
+    STEPS[kind] = steps
 
 
 def install_objects(objects: Callable[[Any, type, Walk], Term | None]) -> None:
     """Say who encodes all other types: at once, or by leaving steps in `Walk.pending`."""
-    global _objects
-    _objects = objects
+    OBJECTS[:] = [objects]
