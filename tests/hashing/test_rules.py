@@ -120,6 +120,12 @@ class Label(frozenset):
     pass
 
 
+class Named(set):
+    def __init__(self, items):
+        super().__init__(items)
+        self.name = [1]
+
+
 class Ordered(set):
     """A set that has an order of its own."""
 
@@ -131,7 +137,7 @@ class Ordered(set):
         return iter(self.order)
 
 
-@pytest.mark.parametrize("kind", [Bag, Label])
+@pytest.mark.parametrize("kind", [Bag, Label, Named])
 def test_subclasses_of_sets_have_no_order(kind):
     # 0 and 8 share a place in a table of eight: whoever comes first stands first.
     assert list(kind([0, 8])) != list(kind([8, 0]))

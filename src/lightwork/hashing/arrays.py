@@ -9,8 +9,10 @@ program has done so itself.
 from __future__ import annotations
 
 import functools
+from marshal import dumps
 from typing import Any, NamedTuple
 
+from lightwork.hashing.atoms import LONG, Term, count
 from lightwork.hashing.buffers import digest_array, digest_packed
 from lightwork.hashing.taken import Rule, Taken, by_reduce, same_pickling, traced
 from lightwork.hashing.walk import Walk, name_of
@@ -42,6 +44,7 @@ def dtype_parts(dtype: Any) -> tuple[Any, ...]:
 class Layout(NamedTuple):
     """Which bytes of an element make up its value, and where they go when it is packed."""
 
+    raw: Any  # an element as nothing but bytes
     size: int  # of a packed element
     runs: tuple[tuple[int, int, int], ...]  # from, to, number of bytes; what nothing goes to is zero
 
@@ -49,6 +52,8 @@ class Layout(NamedTuple):
 @functools.lru_cache(256)
 def _layout(dtype: Any) -> Layout | None:
     """Return how to pack elements of a dtype; None where each of their bytes counts once."""
+    import numpy as np
+
     found: list[tuple[int, int, int]] = []
     size = _note_runs(dtype, 0, 0, found)
     runs: list[tuple[int, int, int]] = []
@@ -60,7 +65,9 @@ def _layout(dtype: Any) -> Layout | None:
     end = 0
     for source, _, length in sorted(runs):
         end = end + length if source == end else -1
-    return None if end == size == dtype.itemsize else Layout(size, tuple(runs))
+    if end == size == dtype.itemsize:
+        return None
+    return Layout(np.dtype((np.void, dtype.itemsize)), size, tuple(runs))
 
 
 def _note_runs(dtype: Any, source: int, target: int, runs: list[tuple[int, int, int]]) -> int:
@@ -97,10 +104,22 @@ def _dtype_text(dtype: Any) -> str:
     """Write a dtype as text. NumPy calls structs of records equal to those of plain structs: these are kept apart."""
     if dtype.names is None:
         return _text_of(dtype, None)
+    known = _structs.get(dtype)
+    if known is not None and known[0] is dtype:
+        return known[1]
     fields = [dtype.fields[name][0] for name in dtype.names]
-    if any((field.base if field.subdtype else field).names for field in fields):
-        return repr(dtype_parts(dtype))
-    return _text_of(dtype, dtype.type)
+    if any(field.base.names for field in fields):
+        return repr(
+            dtype_parts(dtype)
+        )  # the names of inner structs may be changed, and its hash would not show it
+    if len(_structs) > 256:
+        _structs.clear()
+    text = _text_of(dtype, dtype.type)
+    _structs[dtype] = (dtype, text)
+    return text
+
+
+_structs: dict[Any, tuple[Any, str]] = {}
 
 
 @functools.lru_cache(256)
@@ -133,8 +152,25 @@ def _field(array: Any, walk: Walk) -> tuple[Any, ...]:
 _ARRAY_LABELS = ("", "", ".flat")
 
 
-def _ndarray(value: Any, walk: Walk) -> Taken:
-    return Taken("numpy.ndarray", array_parts(value, walk), _ARRAY_LABELS)
+def _ndarray(value: Any, walk: Walk) -> Taken | Term:
+    """Take an array apart; or, where its parts are atoms anyway, write its term in a third of the time."""
+    dtype = value.dtype
+    if dtype.hasobject or value.ndim > 12:
+        return Taken("numpy.ndarray", array_parts(value, walk), _ARRAY_LABELS)
+    parts = array_parts(value, walk)
+    text, order, data, *shape = parts
+    if len(text) > LONG:
+        return Taken("numpy.ndarray", parts)
+    term = _array_head(text, order, len(shape)) + dumps((data, *shape), 2)[5:]
+    if value.nbytes > 4096:
+        walk.keep(value, term)
+    return term
+
+
+@functools.lru_cache(1024)
+def _array_head(text: str, order: str, ndim: int) -> bytes:
+    """Write what arrays of one kind have in common."""
+    return count(b"O", 3 + ndim) + dumps(("numpy.ndarray", text, order), 2)[5:]
 
 
 def _memmap(value: Any, walk: Walk) -> Taken:

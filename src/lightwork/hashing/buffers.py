@@ -36,6 +36,7 @@ BLOCK = (
 _CREW = 4
 _SHARE = 4  # leaves for each thread, at least: 1 ms of reading, to 0.1 ms for starting it
 _ROOT = b"lightwork tree "
+_EXPORTED = frozenset("?bBhHiIlLqQefdFD")  # NumPy's types that any hash function takes as a buffer
 
 
 class Hasher(Protocol):
@@ -227,6 +228,8 @@ def digest_array(array: np.ndarray[Any, Any], algo: Algorithm) -> bytes:
     """Digest the elements of an array of plain data: in Fortran order where it is laid out so, else in C order."""
     flags = array.flags
     if flags.c_contiguous:
+        if array.dtype.char in _EXPORTED and array.nbytes <= LEAF:
+            return algo.once(array)
         return digest_bytes(_bytes_of(array), algo)
     if flags.f_contiguous:
         return digest_bytes(_bytes_of(array.T), algo)
@@ -252,17 +255,22 @@ def digest_packed(array: np.ndarray[Any, Any], algo: Algorithm, layout: Layout) 
 
     if array.flags.fnc:
         array = array.T
-    array = array.view(np.dtype((np.void, array.itemsize)))  # bytes are all that it is from here on
-    in_place = array.flags.c_contiguous and array.nbytes <= BLOCK
+    array = array.view(layout.raw)  # bytes are all that it is from here on
+    if array.nbytes <= BLOCK and array.flags.c_contiguous:
+        return algo.once(_pack(array, layout, np.zeros((array.size, layout.size), np.uint8)))
     room = np.zeros((min(max(BLOCK // array.itemsize, 1), array.size), layout.size), np.uint8)
     pieces = Pieces(algo)
-    for block in (array,) if in_place else _blocks(array, 0, array.size):
-        data = np.frombuffer(block, np.uint8).reshape(-1, array.itemsize)
-        packed = room[: len(data)]
-        for source, target, length in layout.runs:
-            packed[:, target : target + length] = data[:, source : source + length]
-        pieces.add(packed.reshape(-1).data)
+    for block in _blocks(array, 0, array.size):
+        pieces.add(_pack(block, layout, room).reshape(-1).data)
     return pieces.digest()
+
+
+def _pack(block: Any, layout: Layout, room: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    data = block.reshape(-1).view("u1").reshape(-1, layout.raw.itemsize)
+    packed = room[: len(data)]
+    for source, target, length in layout.runs:
+        packed[:, target : target + length] = data[:, source : source + length]
+    return packed
 
 
 def _bytes_of(array: np.ndarray[Any, Any]) -> Any:

@@ -12,6 +12,7 @@ import functools
 import sys
 from typing import Any
 
+from lightwork.hashing.atoms import Term
 from lightwork.hashing.buffers import digest_bytes
 from lightwork.hashing.taken import Rule, Taken, by_reduce, traced
 from lightwork.hashing.walk import Walk, name_of
@@ -21,7 +22,7 @@ def _or_reduce(rule: Rule) -> Rule:
     """Fall back to reduce where a rule does not fit the installed version of the library."""
 
     @functools.wraps(rule)
-    def take(value: Any, walk: Walk) -> Taken:
+    def take(value: Any, walk: Walk) -> Taken | Term:
         try:
             return rule(value, walk)
         except (AttributeError, NotImplementedError, ImportError):

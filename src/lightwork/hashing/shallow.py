@@ -119,5 +119,7 @@ def _add_terms(parts: list[bytes], items: Any, walk: Walk, opened: set[int]) -> 
 
 
 def _of_atoms(atoms: list[Any], walk: Walk) -> bytes:
+    if len(atoms) == 1:
+        return walk.leaf(atoms[0], type(atoms[0]))
     data = flat(atoms) if len(atoms) <= SMALL else None
     return b"".join([walk.leaf(each, type(each)) for each in atoms]) if data is None else data

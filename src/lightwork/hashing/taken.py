@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from lightwork.hashing.atoms import Term
 from lightwork.hashing.buffers import digest_bytes
 from lightwork.hashing.scope import scope_of
 from lightwork.hashing.walk import Walk, name_of, refuse
@@ -25,7 +26,7 @@ class Taken(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
-Rule = Callable[[Any, "Walk"], Taken]
+Rule = Callable[[Any, "Walk"], Taken | Term]  # a term, where the rule has written it all
 
 
 def data_of(buffer: Any, walk: Walk) -> bytes:
@@ -44,7 +45,8 @@ def version_of(module: str, walk: Walk) -> tuple[str, ...]:
 
 
 _COPYREG: Any = copyreg  # typeshed lacks what pickle itself uses
-_NEW = (_COPYREG.__newobj__, _COPYREG.__newobj_ex__)
+NEW = _COPYREG.__newobj__
+_NEW = (NEW, _COPYREG.__newobj_ex__)
 _RECONSTRUCT = _COPYREG._reconstructor
 
 
@@ -85,18 +87,6 @@ def of_reduced(value: Any, kind: Any, walk: Walk, reduced: str | tuple[Any, ...]
         pairs = list(pairs) if isinstance(value, OrderedDict) else dict(pairs)
     parts = (how, arguments, state, items, pairs, setter, *traced(kind, walk))
     return Taken(name_of(kind), parts, ("", ".__reduce__()", "", "", "", ""))
-
-
-def state_of_new(kind: type, reduced: str | tuple[Any, ...]) -> dict[Any, Any] | None:
-    """Return the state, if that and the class is all that a reduced object is: `of_reduced` in its most common case."""
-    if reduced[0] is not _NEW[0] or len(reduced) < 3 or type(reduced[2]) is not dict:
-        return None
-    if len(reduced[1]) != 1 or reduced[1][0] is not kind or reduced[3:] not in _NOTHING:
-        return None
-    return reduced[2]
-
-
-_NOTHING = ((), (None,), (None, None), (None, None, None))
 
 
 def reduced_of(value: Any, walk: Walk) -> str | tuple[Any, ...]:
