@@ -206,6 +206,22 @@ def run(
     return clock.now, crew
 
 
+def busy_share(
+    workers: int, task: float, away: Callable[[int], float], *, window: int, count: int = 600
+) -> float:
+    """How much of the time workers run something while a generator is read whose reader stays `away` after each."""
+    clock = Clock()
+    crew = VirtualCrew(workers, clock, Constant(task))
+    pace = Pace(ahead=True)
+    plan = Plan(window, pace, in_batches=True, workers=workers)
+    source = repeat((abs, (0,), {}), count)
+    pump = Pump(source, lambda: crew, plan, pace, Outcomes(ordered=True), None, _Unwatched())
+    with clock_of_the_pump(clock):
+        for index in pump.stream():
+            clock.now += away(index)
+    return crew.busy / (workers * clock.now)
+
+
 def greedy(workers: int, seconds: Sequence[float]) -> float:
     """How long it takes if each worker that is free gets the next task, at no cost."""
     free = [0.0] * workers

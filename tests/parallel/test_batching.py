@@ -99,6 +99,17 @@ class TestDepth:
         assert pace.allows(15, 15)
         assert not pace.allows(22, 22)
 
+    def test_and_is_expected_to_do_so_again_for_a_while(self):
+        pace = Pace(ahead=True)
+        pace.ran(1, 0.01)
+        pace.away(0.1)
+        for _ in range(10):
+            pace.away(0.001)
+        assert pace.allows(10, 10)
+        for _ in range(200):
+            pace.away(0.001)
+        assert not pace.allows(2, 2)
+
     def test_a_reader_that_only_collects_is_not_away(self):
         pace = Pace(ahead=True)
         pace.ran(1, 0.01)

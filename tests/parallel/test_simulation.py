@@ -7,7 +7,7 @@ import pytest
 
 from lightwork.parallel.plan import Plan
 
-from .simulation import Constant, Durations, greedy, heavy_tail, mixed, run
+from .simulation import Constant, Durations, busy_share, greedy, heavy_tail, mixed, run
 
 
 def ratios(kind, workers, each, seeds):
@@ -49,6 +49,17 @@ class TestMakespan:
     def test_even_tasks_are_left_where_they_are(self):
         _, crew = run(4, Constant(1e-3), 20_000)
         assert crew.revokes <= 8  # at the end, when somebody has nothing left
+
+
+class TestSlowReader:
+    """Two workers, tasks of 10 ms: on average the reader takes less than the 5 ms in which one is done."""
+
+    @pytest.mark.parametrize("window", [8, 64])
+    def test_that_takes_equally_long_each_time(self, window):
+        assert busy_share(2, 0.01, lambda index: 0.004, window=window) >= 0.98
+
+    def test_that_takes_long_now_and_then(self):
+        assert busy_share(2, 0.01, lambda index: 0.002 if index % 20 else 0.04, window=64) >= 0.98
 
 
 def _takes_nothing_back(plan, now):

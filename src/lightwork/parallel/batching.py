@@ -9,7 +9,7 @@ here), and how long the reader of a generator stays away between two results.
   loop do not put a hundred long ones into one worker.
 - With **one worker** lie at most `MOST_QUEUED` messages, and at most about `QUEUED` seconds of work: enough
   that it never waits for us, little enough that it keeps no work from an idle one. While the reader of a
-  generator is away nobody sends, so then twice as much lies there as was run during the last absence.
+  generator is away nobody sends, so then twice as much lies there as was run during the longest of the late absences.
 - What a worker has not begun is **taken back** when its message takes more than `LATE` seconds, and more than twice as
   long as was to be expected; or, when somebody is idle, more than `QUEUED`, or if the rest is worth it. It is sent
   again in pieces that leave something for everybody, but are worth a message.
@@ -41,6 +41,8 @@ _PIECE: Final = 2e-4
 MOST_TASKS: Final = 1 << 13
 # An absence shorter than this is a reader that only appends to a list.
 _BRIEF: Final = 1e-4
+# A long absence counts a little less with each that follows: half as much after some thirty.
+_MEMORY: Final = 0.98
 
 
 class Pace:
@@ -77,7 +79,7 @@ class Pace:
 
     def away(self, seconds: float) -> None:
         """The reader came back for more after so many seconds."""
-        self._away = seconds
+        self._away = seconds if self._away == inf else max(seconds, _MEMORY * self._away)
 
     def allows(self, messages: int, tasks: int) -> bool:
         """Whether a worker that has so many messages, with so many tasks in all, may get another."""
