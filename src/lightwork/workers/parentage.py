@@ -1,19 +1,23 @@
-"""Ending and standing still with one's parent.
+"""Parents, children and orphans: processes that end with others, stand still with them, or are left behind.
 
-Where the kernel can see to it, a process is killed when the one that made it dies. Nobody is told that another process
-was stopped (Ctrl-Z, or a batch system that takes the machine back): that is looked up.
+Where the kernel can see to it, a process is killed when the one that made it dies, and adopts what its dead children
+leave, so that also those who left their process group are found. Nobody is told that another process was stopped
+(Ctrl-Z, or a batch system that takes the machine back): that is looked up. Where there is no ``/proc``, nothing is
+found, and nobody is stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-__all__ = ["death_signal", "is_stopped", "tells_states"]
+__all__ = ["adoption", "children", "death_signal", "end_session", "is_stopped", "tells_states"]
 
 _PR_SET_PDEATHSIG = 1  # see prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def death_signal() -> Callable[[], object]:
@@ -21,12 +25,21 @@ def death_signal() -> Callable[[], object]:
 
     It is looked up beforehand: a fork should do as little as possible before it is safe.
     """
+    return _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def adoption() -> Callable[[], object]:
+    """What a process calls to become the parent of whatever its descendants leave when they end."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> Callable[[], object]:
     if sys.platform != "linux":
         return lambda: None
     import ctypes
 
     prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    return lambda: prctl(option, value)
 
 
 def tells_states() -> bool:
@@ -41,3 +54,41 @@ def is_stopped(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] == b"T"
     except OSError:
         return False  # it has ended
+
+
+def children(*, thorough: bool = False) -> set[int]:
+    """The children of this process's main thread, also those that ended and were not waited for.
+
+    The kernel's own list may leave some out while others end; the thorough search, through all processes, does not.
+    """
+    if not thorough:
+        with contextlib.suppress(OSError), open("/proc/thread-self/children") as file:
+            return set(map(int, file.read().split()))  # absent in kernels without CONFIG_PROC_CHILDREN
+    us = os.getpid()
+    return {pid for pid, _, parent, _ in _processes() if parent == us}
+
+
+def end_session(session: int) -> None:
+    """Kill the processes of a session whose leader has ended and was not waited for: its number is nobody else's."""
+    while found := [pid for pid, state, _, of in _processes() if of == session and state not in b"ZX"]:
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                return  # it has become another user's
+
+
+def _processes() -> Iterator[tuple[int, bytes, int, int]]:
+    """The number, state, parent and session of each process that there is."""
+    if not tells_states():
+        return
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+            except OSError:
+                continue  # it has just gone
+            yield int(name), state, int(parent), int(session)

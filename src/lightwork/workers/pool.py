@@ -31,6 +31,7 @@ from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, Streams, WorkerHandle, stream_files
 from lightwork.workers.interrupts import held_back
 from lightwork.workers.page import Page
+from lightwork.workers.parentage import end_session
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.segments import Kept
 
@@ -238,7 +239,7 @@ class Pool:
             self._read_reports()
             if not control.ended:
                 return control
-            self._forget_zygote()
+            self._forget_zygote(unexpected=True)
         self._streams = stream_files()
         ours, theirs = pair()
         self._oom_kills = oom.kills()
@@ -317,13 +318,13 @@ class Pool:
         with held_back(), self._lock:
             if self._control is None or not self._control.ended:
                 return None
-            status = self._forget_zygote()
+            status = self._forget_zygote(unexpected=True)
         return WorkerStartError(
             f"the process that starts the workers ended unexpectedly ({_status_text(status)});"
             " what it printed stands above"
         )
 
-    def _forget_zygote(self) -> int | None:
+    def _forget_zygote(self, *, unexpected: bool = False) -> int | None:
         control, self._control = self._control, None
         if control is not None:
             control.close()
@@ -336,6 +337,9 @@ class Pool:
         pid, self._zygote = self._zygote, 0
         if not pid:
             return None
+        if unexpected:
+            # It could not kill what its workers had started; all of them are of its session.
+            end_session(pid)
         try:
             return os.waitpid(pid, 0)[1]
         except ChildProcessError:

@@ -30,7 +30,7 @@ from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
 from lightwork.workers.page import Page, open_once
-from lightwork.workers.parentage import death_signal
+from lightwork.workers.parentage import adoption, death_signal
 from lightwork.workers.payload import (
     ATOMS,
     INSIDE,
@@ -348,4 +348,5 @@ def main(number: int, sock: int, page: int, *outboxes: int) -> None:
 def spawned(number: int, *descriptors: int) -> None:
     """Be a worker in an interpreter of its own; the parameters are those of `main`."""
     death_signal()()
+    adoption()()
     main(number, *descriptors)

@@ -7,7 +7,8 @@ in about a millisecond, with what the zygote has loaded already. The program bel
 - a FORK frame carries a worker's number and its four descriptors (socket, page, two outboxes), which only the
   fork keeps;
 - a KILL frame names a worker, which is killed with its whole process group;
-- each worker that ended is told as ENDED, with its wait status and resource use, after its group was killed.
+- each worker that ended is told as ENDED, with its wait status and resource use, after its group was killed, and
+  with it whatever else its tasks had started, unless it left by the front door.
 
 When its parent has gone (end-of-file on the control socket, the one sign that cannot be missed or faked), the
 zygote kills all groups and leaves. When the zygote itself is killed, the kernel kills the workers
@@ -27,7 +28,7 @@ from typing import cast
 
 from lightwork.workers.channel import Channel
 from lightwork.workers.framing import Kind
-from lightwork.workers.parentage import death_signal, is_stopped, tells_states
+from lightwork.workers.parentage import adoption, children, death_signal, is_stopped, tells_states
 from lightwork.workers.payload import pack, unpack
 
 __all__ = ["Order", "main"]
@@ -57,6 +58,11 @@ class Zygote:
         self._wake_write = wake_write
         self._numbers: dict[int, int] = {}
         self._end_with_us = death_signal()
+        self._adopt = adoption()
+        self._adopt()
+        # What workers left: programs that a task started to stay, if the worker ended by itself; else to be killed.
+        self._staying: set[int] = set()
+        self._doomed: set[int] = set()
         self._parent = os.getppid() if tells_states() else None
         self._standing = False
 
@@ -136,6 +142,7 @@ class Zygote:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._end_with_us()
+        self._adopt()  # what tasks leave stays theirs, so that it is known whose it is when the worker ends
         if os.getppid() != us:
             os._exit(1)  # the zygote was gone before the kernel knew whose death to watch for
         self._close()
@@ -147,24 +154,60 @@ class Zygote:
         self._wake_write.close()
 
     def _reap(self) -> None:
-        while self._numbers:
+        reports: list[tuple[int, int, int, int, float]] = []
+        forced = bool(self._doomed)
+        ended: set[int] = set()
+        while (found := _next_ended()) is not None:
             # Look first and reap after the group was killed: until then the number cannot be another's.
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if found is None:
-                return
-            if found.si_pid in self._numbers:
-                _signal_group(found.si_pid, signal.SIGKILL)
-            pid, status, usage = os.wait4(found.si_pid, 0)
+            if found in self._numbers:
+                _signal_group(found, signal.SIGKILL)
+            pid, status, usage = os.wait4(found, 0)
+            ended.add(pid)
             number = self._numbers.pop(pid, None)
             if number is not None:
-                report = (number, pid, status, usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
-                self._control.post(Kind.ENDED, pack(report))
+                forced = forced or status != 0
+                reports.append((number, pid, status, usage.ru_maxrss, usage.ru_utime + usage.ru_stime))
+        if not ended:
+            return
+        self._staying -= ended
+        self._doomed -= ended
+        if forced:
+            self._end_orphans()
+        else:
+            self._staying |= self._orphans()
+        for report in reports:
+            self._control.post(Kind.ENDED, pack(report))
+
+    def _orphans(self, *, thorough: bool = False) -> set[int]:
+        """What workers that have ended left to us."""
+        return children(thorough=thorough) - self._numbers.keys() - self._staying
+
+    def _end_orphans(self, *, thorough: bool = False) -> set[int]:
+        """Kill what workers left; what those leave in turn, or the list left out, follows when they are reaped."""
+        orphans = self._orphans(thorough=thorough)
+        for pid in orphans:
+            _signal_group(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._doomed |= orphans
+        return orphans
 
     def _end_all(self) -> None:
         for pid in self._numbers:
             _signal_group(pid, signal.SIGKILL)
-        for pid in self._numbers:
-            os.waitpid(pid, 0)
+        while self._numbers:
+            os.waitpid(self._numbers.popitem()[0], 0)
+        while orphans := self._end_orphans(thorough=True):
+            for pid in orphans:
+                os.waitpid(pid, 0)
+
+
+def _next_ended() -> int | None:
+    """A child that has ended, left to be waited for; None if there is none."""
+    with contextlib.suppress(ChildProcessError):
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return None if found is None else found.si_pid
+    return None
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -1,0 +1,133 @@
+"""Nothing that tasks started outlives them when they are ended by force, not even what left their process group."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .programs import alive, run, start, wait_until_gone
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
+
+# A child, a grandchild, both in sessions of their own; and an orphan, whose parent has ended.
+PROLOGUE = """
+import os, signal, subprocess, sys, time
+from lightwork import Parallel, delayed
+from lightwork.workers import pool
+
+FAMILY = '''
+setsid sh -c 'echo $$; setsid sh -c "echo \\\\$\\\\$; exec sleep 600" & wait' &
+sh -c 'setsid sh -c "echo \\$\\$; exec sleep 600" &'
+wait
+'''
+
+def start_family(*_):
+    family = subprocess.Popen(["sh", "-c", FAMILY], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return [family.pid, *(int(family.stdout.readline()) for _ in range(3))]
+
+def tell(*pids):
+    os.write(1, (" ".join(map(str, pids)) + "\\n").encode())  # also while the program is not waiting for us
+
+def told(*_):
+    tell(*start_family(), os.getpid())
+    time.sleep(600)
+"""
+FIVE = r"(\d+) (\d+) (\d+) (\d+) (\d+)"
+
+
+def family(text):
+    return [int(pid) for pid in re.search(FIVE, text).groups()]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_of_a_program_that_is_killed(how):
+    with start(PROLOGUE + "Parallel(n_jobs=2)(delayed(told)(i) for i in range(2))") as program:
+        pids = family(program.stdout.readline()) + family(program.stdout.readline())
+        assert all(map(alive, pids))
+        program.send_signal(how)
+    wait_until_gone(pids)
+
+
+@pytest.mark.parametrize("method", ["zygote", "spawn", "fork"])
+def test_of_a_loop_that_is_interrupted(method):
+    code = f"""
+    loop = Parallel(n_jobs=2, return_as="generator", batch_size=1, start_method={method!r})
+    results = loop(delayed(told if i else int)() for i in range(2))
+    next(results)
+    sys.stdin.readline()
+    results.close()
+    print(*loop(delayed(abs)(i) for i in range(3)))
+    """
+    with start(PROLOGUE + code.replace("\n    ", "\n"), stdin=subprocess.PIPE) as program:
+        pids = family(program.stdout.readline())
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "0 1 2\n"
+        wait_until_gone(pids)
+        program.stdin.close()
+        assert program.stderr.read() == ""
+
+
+def test_of_a_task_that_kills_its_worker():
+    code = """
+def crash(i):
+    if i == 3:
+        tell(*start_family(), os.getpid())
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i
+try:
+    Parallel(n_jobs=2, batch_size=1)(delayed(crash)(i) for i in range(6))
+except Exception as error:
+    print(error.index)
+"""
+    out, err, status = run(PROLOGUE + code)
+    assert (out.splitlines()[1], err, status) == ("3", "", 0)
+    wait_until_gone(family(out))
+
+
+def test_of_a_zygote_that_is_killed():
+    """All but those who have left its session, whom nobody can find then."""
+    code = """
+import threading
+def told_of_one(i):
+    child = subprocess.Popen(["sleep", "600"])
+    tell(child.pid, os.getpid())
+    time.sleep(600)
+def kill_when_told():
+    sys.stdin.readline()
+    os.kill(pool.pool_info().zygote, signal.SIGKILL)
+threading.Thread(target=kill_when_told).start()
+loop = Parallel(n_jobs=2)
+try:
+    loop(delayed(told_of_one)(i) for i in range(2))
+except Exception as error:
+    print(type(error).__name__)
+print(list(loop(delayed(abs)(i) for i in range(3))))
+"""
+    with start(PROLOGUE + code, stdin=subprocess.PIPE) as program:
+        pids = [int(word) for _ in range(2) for word in program.stdout.readline().split()]
+        program.stdin.write("\n")
+        program.stdin.close()
+        assert program.stdout.read() == "WorkerStartError\n[0, 1, 2]\n"
+        assert program.stderr.read() == ""
+    wait_until_gone(pids)
+
+
+def test_what_a_task_started_to_stay_stays_where_all_ends_well():
+    code = """
+def daemon(i):
+    nowhere = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.DEVNULL)
+    return subprocess.Popen(["sleep", "600"], start_new_session=True, **nowhere).pid
+print(*Parallel(n_jobs=2, batch_size=1)(delayed(daemon)(i) for i in range(2)))
+"""
+    out, err, status = run(PROLOGUE + code)
+    pids = [int(word) for word in out.split()]
+    try:
+        assert (err, status) == ("", 0)
+        assert all(map(alive, pids))
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
