@@ -56,6 +56,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "LIGHTWORK_CACHE_DIR": "the folder that remembered results go to by default",
         "LIGHTWORK_SEQUENTIAL": "1 makes every parallel loop a plain one, for debugging",
+        "LIGHTWORK_WORKER_NAMES": "1 puts the worker's name before each line that tasks print",
         "LIGHTWORK_MAX_CPU_COUNT": "at most so many cores are used",
         "LOKY_MAX_CPU_COUNT": "the same, by joblib's name",
     }
@@ -177,6 +178,9 @@ class WorkerOptions(TypedDict, total=False):
         A worker that has run so many tasks is replaced.
     inner_max_num_threads : int
         Threads that native libraries (BLAS, OpenMP) may use in each worker; by default each its share of the cores.
+    worker_names : bool
+        Put the name of the worker process, ``[worker 3]``, before each line that its tasks print. Log records carry it
+        always, as ``processName``.
     """
 
     start_method: StartMethod | None
@@ -185,6 +189,7 @@ class WorkerOptions(TypedDict, total=False):
     memory_limit: int | str | None
     max_tasks_per_child: int | None
     inner_max_num_threads: int | None
+    worker_names: bool | None
 
 
 def refuse_unknown(options: Mapping[str, object]) -> None:

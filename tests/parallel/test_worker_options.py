@@ -1,7 +1,9 @@
 """How worker processes are made and bounded, tried through `Parallel`."""
 
+import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -176,6 +178,44 @@ class TestBounds:
                 Parallel(n_jobs=2, inner_max_num_threads=1)(delayed(os.getenv)(name) for _ in range(2))
                 == ["1"] * 2
             )
+
+
+def say(i):
+    print("said", i)
+    print("no end", i, end="")
+    logging.getLogger("lightwork_test").warning("logged %d", i)
+
+
+class TestNames:
+    @pytest.mark.parametrize("how", ["option", "configuration", "environment"])
+    def test_stand_before_printed_lines_where_asked_for(self, how, capsys, monkeypatch):
+        if how == "environment":
+            monkeypatch.setenv("LIGHTWORK_WORKER_NAMES", "1")
+        with parallel_config(**({"worker_names": True} if how == "configuration" else {})):
+            Parallel(n_jobs=2, **({"worker_names": True} if how == "option" else {}))(
+                delayed(say)(i) for i in range(4)
+            )
+        lines = capsys.readouterr().out.splitlines()
+        assert sorted(line.partition("] ")[2] for line in lines) == sorted(
+            f"{what} {i}" for what in ("said", "no end") for i in range(4)
+        )
+        numbers = {line.partition("] ")[0] for line in lines}
+        assert all(re.fullmatch(r"\[worker \d+", number) for number in numbers)
+        assert len(numbers) <= 2
+
+    def test_stand_nowhere_else(self, capsys, monkeypatch):
+        monkeypatch.setenv("LIGHTWORK_WORKER_NAMES", "1")
+        Parallel(n_jobs=2, worker_names=False)(delayed(print)(i) for i in range(3))
+        assert sorted(capsys.readouterr().out.split()) == ["0", "1", "2"]
+
+    def test_are_those_of_the_process_in_log_records(self, caplog):
+        Parallel(n_jobs=2)(delayed(say)(i) for i in range(4))
+        assert len(caplog.records) == 4
+        assert all(re.fullmatch(r"worker \d+", record.processName) for record in caplog.records)
+
+    def test_are_asked_for_by_yes_or_no(self):
+        with pytest.raises(OptionTypeError, match="worker_names"):
+            Parallel(worker_names="yes")
 
 
 def native_threads():

@@ -55,16 +55,31 @@ def test_output_arrives_at_the_stream_that_is_there_now(monkeypatch):
     for number, name in enumerate(["stdout", "stderr"]):
         stream = io.StringIO()
         monkeypatch.setattr(sys, name, stream)
-        relay.deliver(Kind.OUTPUT, pack((number, "grüße\n".encode())))
+        relay.deliver(Kind.OUTPUT, pack((number, "grüße\n".encode())), "worker 3")
         assert stream.getvalue() == "grüße\n"
         monkeypatch.setattr(sys, name, None)
-        relay.deliver(Kind.OUTPUT, pack((number, b"nowhere\n")))
+        relay.deliver(Kind.OUTPUT, pack((number, b"nowhere\n")), "worker 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("one\n", "[w] one\n"),
+        ("one\ntwo\n\n", "[w] one\n[w] two\n[w] \n"),
+        ("no end", "[w] no end\n"),
+        ("one\r\ntwo", "[w] one\r\n[w] two\n"),
+        ("10 %\r20 %\r", "[w] 10 %\r[w] 20 %\r"),
+        ("a form feed\x0c and \u2028 end no line\n", "[w] a form feed\x0c and \u2028 end no line\n"),
+    ],
+)
+def test_a_name_stands_before_each_line(text, shown):
+    assert relay.with_name(text, "w") == shown
 
 
 def test_a_stream_that_cannot_show_a_letter_shows_its_code(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    relay.deliver(Kind.OUTPUT, pack((0, "ü\n".encode())))
+    relay.deliver(Kind.OUTPUT, pack((0, "ü\n".encode())), "worker 3")
     assert raw.getvalue() == b"\\xfc\n"
 
 
@@ -82,7 +97,7 @@ def test_warnings_arrive_as_themselves(worker, sent):
     worker._warn(Unpicklable("odd"), Unpicklable, "file.py", 8)
     with warnings.catch_warnings(record=True) as caught:
         for kind, body in sent:
-            relay.deliver(kind, body)
+            relay.deliver(kind, body, "worker 3")
     assert [(type(w.message), str(w.message), w.filename, w.lineno) for w in caught] == [
         (Custom, "careful", "file.py", 7),
         (UserWarning, "Unpicklable: odd", "file.py", 8),
@@ -98,7 +113,7 @@ def test_records_arrive_at_the_logger_of_their_name_with_their_text(worker, sent
         record.exc_info = sys.exc_info()
     worker.log(record)
     with caplog.at_level(logging.INFO, "some.name"):
-        relay.deliver(*sent[0])
+        relay.deliver(*sent[0], "worker 3")
     (found,) = caplog.records
     assert (found.name, found.getMessage(), found.lineno) == ("some.name", "a and 2", 3)
     assert "ValueError: bad" in found.exc_text

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, SupportsFloat, SupportsIn
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import CrewOptions, Task
-from lightwork.settings import MmapMode, StartMethod, default, parse_size, refuse_unknown, resolve
+from lightwork.settings import (
+    MmapMode,
+    StartMethod,
+    default,
+    environment,
+    parse_size,
+    refuse_unknown,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -87,8 +95,15 @@ def crew_options(
         initargs=tuple(cast("tuple[object, ...]", option("initargs") or ())),
         memory_limit=None if limit is None else parse_size(limit, "memory_limit"),
         max_tasks_per_child=_optional("max_tasks_per_child", option("max_tasks_per_child")),
+        worker_names=_worker_names(option("worker_names")),
         retains=retains,
     )
+
+
+def _worker_names(value: object) -> bool:
+    if value is None:
+        return environment("LIGHTWORK_WORKER_NAMES") not in (None, "0")
+    return bool(whole("worker_names", cast(int, value), 0))
 
 
 def _optional(option: str, value: object) -> int | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import sys
 import threading
 import warnings
@@ -28,11 +29,14 @@ from lightwork.workers.payload import pack, unpack
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["Relay", "deliver", "surroundings"]
+__all__ = ["Relay", "deliver", "surroundings", "with_name"]
 
 _STREAMS = ("stdout", "stderr")
 # Stands among the names of loggers for the level that `logging.disable` set; no logger is called so.
 _DISABLED = "\0"
+
+# A line with its end; progress bars end theirs with a carriage return.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 _Action = Literal["default", "error", "ignore", "always", "module", "once"]
 
@@ -73,13 +77,24 @@ def _levels() -> dict[str, int] | None:
     return {**found, "": logging.root.level, _DISABLED: manager.disable}
 
 
-def deliver(kind: int, body: bytes | bytearray) -> None:
-    """Give what a worker sent to the stream, the warning display or the logger that it is for."""
+def deliver(kind: int, body: bytes | bytearray, worker: str, *, named: bool = False) -> None:
+    """Give what a worker sent to the stream, the warning display or the logger that it is for.
+
+    Parameters
+    ----------
+    kind, body : int, bytes
+        The frame.
+    worker : str
+        The worker's name, which log records carry as that of their process.
+    named : bool
+        Whether the name is to stand before each printed line.
+    """
     if kind == Kind.OUTPUT:
-        number, text = cast("tuple[int, bytes]", unpack(body))
+        number, data = cast("tuple[int, bytes]", unpack(body))
         stream = cast("TextIO | None", getattr(sys, _STREAMS[number]))
         if stream is not None:  # a program without streams (pythonw) prints nowhere
-            _write(stream, text.decode("utf-8", "replace"))
+            text = data.decode("utf-8", "replace")
+            _write(stream, with_name(text, worker) if named else text)
             stream.flush()
     elif kind == Kind.WARNING:
         message, category, filename, line = cast(
@@ -91,7 +106,21 @@ def deliver(kind: int, body: bytes | bytearray) -> None:
         import logging
 
         record = logging.makeLogRecord(cast("Mapping[str, object]", pickle.loads(body)))
+        if record.processName == "MainProcess":  # what every process of ours would call itself
+            record.processName = worker
         logging.getLogger(record.name).handle(record)
+
+
+def with_name(text: str, worker: str) -> str:
+    """Printed text with a name before each of its lines; a line without an end gets one, so that no two share a name.
+
+    Examples
+    --------
+    >>> with_name("one\\ntwo", "worker 3")
+    '[worker 3] one\\n[worker 3] two\\n'
+    """
+    lines = [f"[{worker}] {line}" for line in _LINE.findall(text)]
+    return "".join(lines) + ("" if text.endswith(("\n", "\r")) else "\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -207,6 +207,8 @@ class CrewOptions(NamedTuple):
         Bytes of data that each worker may have.
     max_tasks_per_child : int or None
         Tasks that a worker runs before it is replaced.
+    worker_names : bool
+        Whether the worker's name stands before each line that its tasks print.
     retains : bool
         Whether tasks that failed may be sent again.
     """
@@ -219,6 +221,7 @@ class CrewOptions(NamedTuple):
     initargs: tuple[object, ...] = ()
     memory_limit: int | None = None
     max_tasks_per_child: int | None = None
+    worker_names: bool = False
     retains: bool = False
 
 

@@ -312,7 +312,8 @@ class ProcessCrew:
                         elif kind == Kind.UNFIT:
                             raise blame.unfit(pickle.loads(body), self._options.initializer)
                         else:
-                            deliver(kind, body)
+                            name = f"worker {member.handle.number}"
+                            deliver(kind, body, name, named=self._options.worker_names)
                     if channel.ended:
                         with held_back():
                             self._bury(member, events)
