@@ -231,7 +231,7 @@ def test_short_processes_give_back_what_they_did_not_use(tmp_path):
     for start in range(0, 50, 5):
         subprocess.run([sys.executable, "-B", "store.py", str(start), "5"], cwd=tmp_path, check=True)
     store = Memory(tmp_path / "cache").store_backend
-    with budget._Counter(store.folder) as counter:
+    with budget._Counter(store) as counter:
         assert counter.read() == taken(store)
 
 

@@ -77,14 +77,14 @@ class Budget:
 
     def recount(self) -> None:
         """Make the counter anew from what is there."""
-        with self._lock, _Counter(self._store.folder) as counter:
+        with self._lock, _Counter(self._store) as counter:
             if counter.held:
                 self._account.spend(self._positive())
                 counter.write(self._listed())
 
     def settle(self) -> None:
         """Give back what was not used."""
-        with self._lock, _Counter(self._store.folder) as counter:
+        with self._lock, _Counter(self._store) as counter:
             granted = counter.read() if counter.held else None
             if granted is not None:
                 left = self._positive()
@@ -95,7 +95,7 @@ class Budget:
 
     def _ask(self) -> bool:
         """Take room from the counter, if there is any; False where it cannot be asked now: then we owe."""
-        with _Counter(self._store.folder) as counter:
+        with _Counter(self._store) as counter:
             if not counter.held:
                 return False
             granted = counter.read()
@@ -161,13 +161,13 @@ class _Counter:
     processes write at once may be lost, and the limits are kept roughly.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, store: LocalStore) -> None:
+        self._folder, self._shared = store.folder, store.shared
         self._descriptor: int | None = None
         self.held = False
 
     def __enter__(self) -> _Counter:
-        self._descriptor = flight.open_state(self._folder)
+        self._descriptor = flight.open_state(self._folder, self._shared)
         if self._descriptor is not None:
             try:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, _BYTE)

@@ -157,15 +157,15 @@ class RememberedCalls(CachedFunc[P, R]):
 
     def _place(
         self, key: Key, args: Values, kwargs: Mapping[str, object]
-    ) -> tuple[str, str, Callable[[], None]]:
-        """What a flight is told: the cache, the key's digest, and what to say before a wait."""
+    ) -> tuple[str, str, Callable[[], None], bool]:
+        """What a flight is told: the cache, the key's digest, what to say before a wait, and whether it is shared."""
 
         def when_waiting() -> None:
             if self.verbose:
                 call = call_text(self.shown, args, kwargs)
                 tell(f"[Memory] Waiting for {call}, which is being computed elsewhere")
 
-        return self.store_backend.folder, key.path[-32:], when_waiting
+        return self.store_backend.folder, key.path[-32:], when_waiting, self.store_backend.shared
 
     def _recall_again(
         self, waited: bool, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]
@@ -215,12 +215,12 @@ class RememberedCalls(CachedFunc[P, R]):
         try:
             for _ in range(_CLEARED_MEANWHILE):
                 try:
-                    entry.write(path, value, options.compress, metadata)
+                    entry.write(path, value, options.compress, metadata, store.mode)
                     break
                 except FileNotFoundError:  # the first entry of its shard, or somebody is clearing
                     store.make_room(path)
             else:
-                entry.write(path, value, options.compress, metadata)
+                entry.write(path, value, options.compress, metadata, store.mode)
             store.stored(path)
             return True
         except (Warning, RecursionError):

@@ -143,12 +143,14 @@ def _head(path: str) -> bytes:
         os.close(descriptor)
 
 
-def write(path: str, value: object, compress: Compress, metadata: Mapping[str, object]) -> None:
+def write(
+    path: str, value: object, compress: Compress, metadata: Mapping[str, object], mode: int | None = None
+) -> None:
     """Put a result where others find it, whole or not at all."""
     from lightwork.persist import dump
 
     # By name, so that a hit in the same script is of the script's own classes.
-    dump(value, path, compress=compress, metadata=metadata, by_name=True)
+    dump(value, path, compress=compress, metadata=metadata, by_name=True, mode=mode)
 
 
 def describe(function: str, arguments: Mapping[str, str], seconds: float, code: Code) -> dict[str, object]:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,7 +36,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from lightwork.memory.stores.local import make_private
+from lightwork.memory.stores.local import SHARED_FILE, make_folder
 from lightwork.workers.functions import ask_when_hiring, is_awaited
 
 try:
@@ -79,14 +80,14 @@ class _Table:
         self.files: dict[str, tuple[int, int]] = {}
         """The descriptor of each open ``state``, and how many keys use it."""
 
-    def open(self, folder: str) -> int | None:
+    def open(self, folder: str, shared: bool) -> int | None:
         """The descriptor of a cache's ``state``; None where there can be no locks."""
         found = self.files.get(folder)
         if found is None:
             if not _BETWEEN_PROCESSES:
                 return None
             try:
-                found = _open_state(folder), 0
+                found = _open_state(folder, shared), 0
             except OSError:
                 return None
         self.files[folder] = found[0], found[1] + 1
@@ -129,13 +130,17 @@ class _Table:
         return False
 
 
-def _open_state(folder: str) -> int:
+def _open_state(folder: str, shared: bool) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        return os.open(f"{folder}/state", flags, 0o600)
+        descriptor = os.open(f"{folder}/state", flags, 0o600)
     except FileNotFoundError:
-        make_private(folder)
-        return os.open(f"{folder}/state", flags, 0o600)
+        make_folder(folder, shared)
+        descriptor = os.open(f"{folder}/state", flags, 0o600)
+    if shared and stat.S_IMODE(os.fstat(descriptor).st_mode) != SHARED_FILE:
+        with suppress(PermissionError):  # it is somebody else's, who made it before it was shared
+            os.fchmod(descriptor, SHARED_FILE)
+    return descriptor
 
 
 _table = _Table()
@@ -160,10 +165,10 @@ _numbers = count()
 ask_when_hiring(lambda: _here.get() in _table.held)
 
 
-def open_state(folder: str) -> int | None:
-    """The descriptor of a cache's ``state``, shared by all who use it; to be given back by `close_state`."""
+def open_state(folder: str, shared: bool) -> int | None:
+    """The descriptor of a cache's ``state``, one for all who use it; to be given back by `close_state`."""
     with _table.lock:
-        return _table.open(folder)
+        return _table.open(folder, shared)
 
 
 def close_state(folder: str) -> None:
@@ -183,6 +188,8 @@ class Flight:
         The key's digest, in hexadecimal digits.
     when_waiting : callable
         Called once, before a wait.
+    shared : bool
+        Whether the folder's group uses the cache, too.
 
     Attributes
     ----------
@@ -196,13 +203,17 @@ class Flight:
         "_locked",
         "_me",
         "_place",
+        "_shared",
         "_table",
         "_token",
         "_when_waiting",
         "waited",
     )
 
-    def __init__(self, folder: str, digest: str, when_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: str, digest: str, when_waiting: Callable[[], None], shared: bool = False
+    ) -> None:
+        self._shared = shared
         self._place = folder, int(digest[:15], 16)
         self._when_waiting = when_waiting
         self._locked = self.waited = False
@@ -266,7 +277,7 @@ class Flight:
                 gate.acquire()
                 table.running[place] = Running(me, gate, [])
                 table.held[me] = table.held.get(me, 0) + 1
-                self._descriptor = table.open(place[0])
+                self._descriptor = table.open(place[0], self._shared)
                 return True
             if is_awaited() or table.leads_to(running.holder, me):
                 return False

@@ -174,10 +174,13 @@ class GeneratorMemorizedFunc(MemorizedFunc[P, Any]):
 
     def _recorder(self, path: str, described: Mapping[str, object]) -> Recorder:
         try:
-            return Recorder(path, self._options.compress, described)
+            return self._new_recorder(path, described)
         except FileNotFoundError:  # the first entry of its shard
             self.store_backend.make_room(path)
-            return Recorder(path, self._options.compress, described)
+            return self._new_recorder(path, described)
+
+    def _new_recorder(self, path: str, described: Mapping[str, object]) -> Recorder:
+        return Recorder(path, self._options.compress, described, self.store_backend.mode)
 
     def _attempt(self, step: Callable[[], R]) -> R | None:
         """Do something that writes; where it fails, say so once and go on without."""

@@ -50,7 +50,7 @@ def _write(store: LocalStore, path: str, told: tuple[object, ...]) -> None:
         OSError
     ):  # a folder that cannot be written, or a full disk: the results' own warnings say so
         try:
-            entry.write(path, told, False, {})
+            entry.write(path, told, False, {}, store.mode)
         except FileNotFoundError:
             store.make_room(path)
-            entry.write(path, told, False, {})
+            entry.write(path, told, False, {}, store.mode)

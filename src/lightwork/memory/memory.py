@@ -89,6 +89,9 @@ class Memory:
         Installed packages whose code is followed like your own, instead of counting by name and version.
     library_versions : {"minor", "exact", "none"}
         How much of the version of other libraries counts: the first two numbers, all of it, nothing.
+    shared : bool, default False
+        For a team's folder: what is made there can be read and replaced by the group of the folder (files 0660,
+        folders 2770), whatever each one's umask is. Otherwise folders are made for their owner alone.
 
     Attributes
     ----------
@@ -127,6 +130,7 @@ class Memory:
         ignore_deps: Iterable[object] = (),
         track_packages: Iterable[object] = (),
         library_versions: Versions = "minor",
+        shared: bool = False,
     ) -> None:
         if backend != "local":
             raise OptionTypeError(f"backend={backend!r}: there is no such backend; use 'local', a folder")
@@ -142,7 +146,9 @@ class Memory:
         self.track_packages = check_packages(track_packages)
         self.library_versions = check_versions(library_versions)
         limits = _limits(bytes_limit, items_limit, age_limit)
-        self.store_backend = None if self.location is None else LocalStore(self.location, limits)
+        self.store_backend = (
+            None if self.location is None else LocalStore(self.location, limits, bool(shared))
+        )
 
     @overload
     def cache(

@@ -54,9 +54,13 @@ class Recorder:
         As in `dump`.
     metadata : mapping
         What is known of the call at its beginning.
+    mode : int, optional
+        The permissions of the file; by default what the umask leaves.
     """
 
-    def __init__(self, path: str, compress: Compress, metadata: Mapping[str, object]) -> None:
+    def __init__(
+        self, path: str, compress: Compress, metadata: Mapping[str, object], mode: int | None = None
+    ) -> None:
         self._path = path
         self._compress = compress
         self._metadata = metadata
@@ -67,6 +71,8 @@ class Recorder:
         self._temporary = f"{os.path.dirname(path)}/.lightwork-{os.getpid()}-r{next(_numbers)}.tmp"
         # Without a buffer: a forked child would write what is in it a second time.
         self._file: io.FileIO | None = open(self._temporary, "xb", buffering=0)  # noqa: SIM115
+        if mode is not None:
+            os.fchmod(self._file.fileno(), mode)
         self._file.seek(self._room)
 
     def add(self, item: object) -> None:

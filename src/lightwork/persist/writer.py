@@ -41,6 +41,7 @@ def dump(
     metadata: Mapping[str, object] | None = None,
     dedupe: bool = False,
     by_name: bool = False,
+    mode: int | None = None,
 ) -> list[str] | None:
     """Write an object to a file, which `load` reads back, and so does ``pickle.load``.
 
@@ -64,6 +65,10 @@ def dump(
     dedupe : bool, default False
         Write memory that several arrays share (views of one base) once; loaded, they share memory again. One
         array that is referred to twice is written once in any case.
+
+    mode : int, optional
+        The permissions of the file, such as ``0o660``. By default those of a file that is replaced, else what the umask
+        leaves.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def dump(
         if compression is not None:
             out = emission.compressed(out, compression, cache_size)
         if isinstance(target, str):
-            _write_path(target, out, fsync=fsync)
+            _write_path(target, out, fsync=fsync, mode=mode)
             return [target]
         _write_file(target, out, fsync=fsync)
         return None
@@ -171,16 +176,16 @@ def _write_block(file: places.Writable, block: bytes | memoryview) -> None:
 _numbers = itertools.count()
 
 
-def _write_path(path: str, out: Emission, *, fsync: bool) -> None:
+def _write_path(path: str, out: Emission, *, fsync: bool, mode: int | None = None) -> None:
     try:
-        mode = _look(path)
-        if mode is not None and not stat.S_ISREG(mode):
-            if stat.S_ISLNK(mode):
-                _write_path(os.path.realpath(path), out, fsync=fsync)
+        found = _look(path)
+        if found is not None and not stat.S_ISREG(found):
+            if stat.S_ISLNK(found):
+                _write_path(os.path.realpath(path), out, fsync=fsync, mode=mode)
             else:
-                _write_special(path, mode, out)
+                _write_special(path, found, out)
             return
-        _replace(path, mode, out, fsync)
+        _replace(path, found if mode is None else mode, out, fsync)
     except errors.TargetError:
         raise
     except OSError as error:

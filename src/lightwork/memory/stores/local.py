@@ -6,25 +6,31 @@ Label and digest come from `key`; the two digits are the digest's first, so each
 an even sample of the cache. There is no index: an entry exists when its file does, and `persist` puts it there by
 a rename, whole. Besides there are ``state``, for `flight` and `budget`, and the folder ``code``, for `history`; whoever
 removes them loses no result.
-Folders are made when the first entry needs them, for the owner alone (0700); those that exist keep their mode.
+Folders are made when the first entry needs them, for the owner alone (0700) or, if the cache is shared, for the group
+of the folder that they are made in (2770, files 0660, whatever the umask); those that exist keep their mode.
 Whoever removes an entry does no harm to those who read it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Final
 
 from lightwork.memory.quota import Held, Limits
 
 if TYPE_CHECKING:
     from lightwork.memory.budget import Budget
 
-__all__ = ["LocalStore", "make_private", "remove"]
+__all__ = ["SHARED_FILE", "LocalStore", "make_folder", "remove"]
+
+SHARED_FILE: Final = 0o660
+_SHARED_FOLDER: Final = 0o2770  # with setgid: what is made in it has its group, whoever makes it
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY = re.compile(r"(.+)-[0-9a-f]{32}")
@@ -39,17 +45,20 @@ class LocalStore:
         The folder that the user named; a relative one is taken from where we are now, for good.
     limits : Limits, optional
         What it may hold.
+    shared : bool
+        Whether what we make is for the folder's group, too.
     """
 
-    def __init__(self, location: str, limits: Limits | None = None) -> None:
+    def __init__(self, location: str, limits: Limits | None = None, shared: bool = False) -> None:
         self.location = location
         self.limits = limits
+        self.shared = shared
         self.folder = os.path.join(os.path.abspath(location), "lightwork")
         self.told: set[str] = set()
         """What was already warned about."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return LocalStore, (os.path.dirname(self.folder), self.limits)
+        return LocalStore, (os.path.dirname(self.folder), self.limits, self.shared)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LocalStore) and self.folder == other.folder
@@ -67,7 +76,12 @@ class LocalStore:
 
     def make_room(self, path: str) -> None:
         """Make the folders that an entry needs."""
-        make_private(os.path.dirname(path))
+        make_folder(os.path.dirname(path), self.shared)
+
+    @property
+    def mode(self) -> int | None:
+        """The permissions of files that we make; None for what the umask leaves, in folders of our own."""
+        return SHARED_FILE if self.shared else None
 
     def entries(self, label: str | None = None) -> Iterator[str]:
         """The files of all entries, or of those with a label; in no order."""
@@ -152,15 +166,39 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def make_private(folder: str) -> None:
-    """Make a folder and those above it, each for the owner alone; one that is removed meanwhile is not made again."""
+def make_folder(folder: str, shared: bool) -> None:
+    """Make a folder and those above it; one that is removed meanwhile is not made again."""
+    make = _make_shared if shared else _make_private
     try:
-        os.mkdir(folder, 0o700)
+        make(folder)
     except FileExistsError:
         with suppress(FileNotFoundError):
             if not stat.S_ISDIR(os.stat(folder).st_mode):
                 raise
     except FileNotFoundError:
-        make_private(os.path.dirname(folder))
+        make_folder(os.path.dirname(folder), shared)
         with suppress(FileExistsError, FileNotFoundError):  # another process was as quick, or quicker
-            os.mkdir(folder, 0o700)
+            make(folder)
+
+
+def _make_private(folder: str) -> None:
+    os.mkdir(folder, 0o700)
+
+
+_numbers = count()
+
+
+def _make_shared(folder: str) -> None:
+    """Make a folder that the group can use from the moment it is seen: it gets its name last."""
+    if os.path.lexists(folder):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), folder)
+    begun = f"{folder}.{os.getpid()}-{next(_numbers)}.tmp"
+    os.mkdir(begun, 0o700)
+    try:
+        os.chmod(begun, _SHARED_FOLDER)
+        os.rename(begun, folder)
+    except OSError as error:
+        os.rmdir(begun)
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise FileExistsError(error.errno, error.strerror, folder) from None
+        raise
