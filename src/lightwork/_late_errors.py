@@ -79,6 +79,16 @@ class TaskExited(WorkerDied):
 
 
 class TaskTimeout(LightworkError, multiprocessing.TimeoutError, TimeoutError):  # noqa: N818 - the field's name
-    """A result took longer than the time that was given; what was running has been stopped."""
+    """A task, or the next result, took longer than the time that was given; what was running has been stopped.
+
+    Attributes
+    ----------
+    index : int or None
+        The task that ran for longer than `task_timeout`; None where it was `timeout` that had passed.
+    """
 
     __module__ = "lightwork.errors"
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index

@@ -50,6 +50,7 @@ class LoopOptions(WorkerOptions, total=False):
     backend: str | Executor | None
     verbose: int
     timeout: float | None
+    task_timeout: float | None
     pre_dispatch: int | str
     batch_size: int | Literal["auto"]
     max_nbytes: int | str | None

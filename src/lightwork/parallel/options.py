@@ -75,6 +75,7 @@ def crew_options(
     said: Mapping[str, object],
     *,
     retains: bool = False,
+    task_timeout: float | None = None,
 ) -> CrewOptions:
     """What concerns the workers, from what `Parallel` was told, and what `parallel_config` says of the rest."""
     refuse_unknown(said)
@@ -97,6 +98,7 @@ def crew_options(
         max_tasks_per_child=_optional("max_tasks_per_child", option("max_tasks_per_child")),
         worker_names=_worker_names(option("worker_names")),
         retains=retains,
+        task_timeout=task_timeout,
     )
 
 

@@ -17,6 +17,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
+from lightwork.errors import OptionError
 from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
@@ -106,6 +107,10 @@ class Parallel(Generic[Kind]):
         which are put back after the task. A remembered function that is a task is remembered for each of these streams.
     contextvars : iterable of contextvars.ContextVar
         Variables that hold in each task what they hold where the loop is called.
+    task_timeout : float, optional
+        Seconds that a task may run. One that takes longer fails with `lightwork.errors.TaskTimeout`: its worker process
+        is ended, the other tasks go on. Threads cannot be stopped, so this needs processes, and uses one even for
+        ``n_jobs=1``; a loop inside a task, and ``LIGHTWORK_SEQUENTIAL=1``, run without a limit.
     retries : int or Retries
         How often a task that failed is run again; a `lightwork.Retries` says also for which errors, and how soon.
     on_error : {"raise", "return", "skip"}
@@ -143,6 +148,7 @@ class Parallel(Generic[Kind]):
         total: int | None = ...,
         seed: int | Sequence[int] | SeedSequence | None = ...,
         contextvars: Iterable[ContextVar[Any]] = ...,
+        task_timeout: float | None = ...,
         retries: int | Retries = ...,
         on_error: OnError = ...,
         **worker_options: Unpack[WorkerOptions],
@@ -168,6 +174,7 @@ class Parallel(Generic[Kind]):
         total: int | None = ...,
         seed: int | Sequence[int] | SeedSequence | None = ...,
         contextvars: Iterable[ContextVar[Any]] = ...,
+        task_timeout: float | None = ...,
         retries: int | Retries = ...,
         on_error: OnError = ...,
         **worker_options: Unpack[WorkerOptions],
@@ -192,6 +199,7 @@ class Parallel(Generic[Kind]):
         total: int | None = None,
         seed: int | Sequence[int] | SeedSequence | None = None,
         contextvars: Iterable[ContextVar[Any]] = (),
+        task_timeout: float | None = None,
         retries: int | Retries = 0,
         on_error: OnError = "raise",
         **worker_options: Unpack[WorkerOptions],
@@ -222,8 +230,18 @@ class Parallel(Generic[Kind]):
         self.retries = retries
         self._retries = retries_of(retries)
         self.on_error: OnError = chosen("on_error", on_error)
+        self.task_timeout = seconds("task_timeout", task_timeout)
+        if self.task_timeout is not None and not self._backend.stops_tasks:
+            raise OptionError(
+                f"task_timeout={task_timeout!r} needs worker processes of lightwork, and the backend is"
+                f" {self._backend.name}: nothing can stop a task there; use backend='processes'"
+            )
         self._options = crew_options(
-            self.max_nbytes, self.mmap_mode, worker_options, retains=self._retries is not None
+            self.max_nbytes,
+            self.mmap_mode,
+            worker_options,
+            retains=self._retries is not None,
+            task_timeout=self.task_timeout,
         )
         self.progress = chosen("progress", progress)
         self.total = None if total is None else whole("total", total, 0)
@@ -313,7 +331,8 @@ class Parallel(Generic[Kind]):
         """Where a loop that begins now runs, and on how many workers."""
         backend, workers = self._backend, self._backend.workers(self.n_jobs)
         nested = inside_thread() or (inside_worker() and not (self._named and backend.name == "threads"))
-        if workers == 1 or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
+        alone = workers == 1 and self.task_timeout is None
+        if alone or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
             backend = BACKENDS["sequential"]
         return backend, 1 if backend.module is None else workers
 

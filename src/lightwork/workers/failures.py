@@ -10,6 +10,7 @@ cause, what it was raised while handling) travel with it in the same way.
 from __future__ import annotations
 
 import pickle
+from types import FrameType
 from typing import cast
 
 from lightwork.errors import LightworkError, RemoteTraceback
@@ -25,11 +26,13 @@ _MOST_LINKS = 16
 
 
 def describe(error: BaseException) -> Report:
-    """An exception as a report for the parent; the frame that caught it is left out of the traceback."""
+    """An exception as a report for the parent; our frames around the task are left out of the traceback."""
     import traceback
 
     trace = error.__traceback__
     shown = trace.tb_next if trace is not None and trace.tb_next is not None else trace
+    while shown is not None and shown.tb_next is not None and _is_ours(shown.tb_frame):
+        shown = shown.tb_next
     text = "".join(traceback.format_exception(type(error), error, shown)).rstrip()
     links: list[tuple[bytes | None, bool]] = []
     each: BaseException | None = error
@@ -44,6 +47,11 @@ def describe(error: BaseException) -> Report:
         is_cause = each.__cause__ is not None
         each = each.__cause__ if is_cause or each.__suppress_context__ else each.__context__
     return links, text
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a frame is of what stands between a worker and its task."""
+    return frame.f_globals.get("__name__") in ("lightwork.workers.worker", "lightwork.workers.inside")
 
 
 def read(report: Report) -> BaseException:

@@ -193,6 +193,15 @@ class Pool:
             for worker in workers:
                 self._bury(worker)
 
+    def strike(self, worker: WorkerHandle) -> bool:
+        """Have a worker killed, with the processes that it started; False where its zygote has gone."""
+        with held_back(), self._lock:
+            control = self._control
+            if control is None or worker.control is not control:
+                return False
+            control.post(Kind.KILL, pack(worker.number))
+            return True
+
     def ending(self, worker: WorkerHandle) -> Ending | None:
         """How a worker whose socket has closed ended; None if not even its zygote is there to tell."""
         with held_back(), self._lock:

@@ -22,6 +22,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from lightwork.workers import anonymous, functions, limits
@@ -29,7 +30,7 @@ from lightwork.workers.channel import Channel
 from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
-from lightwork.workers.page import Page, open_once
+from lightwork.workers.page import Page, open_once, stamp
 from lightwork.workers.parentage import adoption, death_signal
 from lightwork.workers.payload import (
     ATOMS,
@@ -85,6 +86,7 @@ class Worker:
         self._frames: deque[tuple[int, int, bytes | bytearray]] = deque()
         self._call = 0
         self._read_only = False
+        self._timed = False
         self._functions: dict[int, _Function] = {}
         self._segments: dict[int, tuple[int, int]] = {}
         self._watch = select.poll()
@@ -161,6 +163,7 @@ class Worker:
         call = cast("dict[str, object]", unpack(body))
         self._call = cast(int, call["call"])
         self._read_only = cast(bool, call["read_only"])
+        self._timed = cast(bool, call["timed"])
         functions.be_awaited(cast(bool, call["awaited"]), process=True)
         self._functions.clear()
         sys.path[:] = cast("list[str]", call["path"])
@@ -254,7 +257,9 @@ class Worker:
         results: list[object] = []
         failures: list[tuple[int, object]] = []
         several = None if type(numbers) is int else cast("list[int]", numbers)
-        fixed = None if several or numbers == INSIDE else self._functions[cast(int, numbers)].ready
+        fixed = (
+            None if several or numbers == INSIDE or self._timed else self._functions[cast(int, numbers)].ready
+        )
         begun = time.perf_counter()
         for index, entry in enumerate(entries, first):
             words[0] = index + 1  # Page.CLAIMED and Page.LIMIT, without the cost of a name
@@ -290,9 +295,20 @@ class Worker:
     def _function(self, number: int) -> _Callable:
         """The function of a task; made anew where it can carry state from one task to the next."""
         if number == INSIDE:
-            return _call
-        known = self._functions[number]
-        return known.ready or self._load(known.data, known.places)
+            func: _Callable = _call
+        else:
+            known = self._functions[number]
+            func = known.ready or self._load(known.data, known.places)
+        return partial(self._run_timed, func) if self._timed else func
+
+    def _run_timed(self, func: _Callable, /, *args: object, **kwargs: object) -> object:
+        """Run a task with its beginning written on the page, where the parent can see how long it takes."""
+        words = self._page.words
+        words[Page.STARTED] = stamp(words[Page.CLAIMED])
+        try:
+            return func(*args, **kwargs)
+        finally:
+            words[Page.STARTED] = 0  # what it returned may wait here for long until the parent has room
 
     def _encode(self, value: object) -> object:
         try:

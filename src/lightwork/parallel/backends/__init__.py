@@ -34,6 +34,8 @@ class Backend(NamedTuple):
     shares_memory: bool
     given: object = None
     """What the user has given to run the tasks: an executor, or a backend written for joblib."""
+    stops_tasks: bool = False
+    """Whether a task that runs for too long can be stopped."""
 
     @property
     def lend(self) -> Lend:
@@ -64,7 +66,7 @@ BACKENDS: Final[dict[str, Backend]] = {
     for backend in (
         Backend("sequential", None, shares_memory=True),
         Backend("threads", "lightwork.parallel.backends.threads", shares_memory=True),
-        Backend("processes", _PROCESSES, shares_memory=False),
+        Backend("processes", _PROCESSES, shares_memory=False, stops_tasks=os.name == "posix"),
     )
 }
 

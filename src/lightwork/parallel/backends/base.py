@@ -211,6 +211,8 @@ class CrewOptions(NamedTuple):
         Whether the worker's name stands before each line that its tasks print.
     retains : bool
         Whether tasks that failed may be sent again.
+    task_timeout : float or None
+        Seconds that a task may run; one that runs longer is ended, by the death of its worker.
     """
 
     max_nbytes: int | None = 1 << 20
@@ -223,6 +225,7 @@ class CrewOptions(NamedTuple):
     max_tasks_per_child: int | None = None
     worker_names: bool = False
     retains: bool = False
+    task_timeout: float | None = None
 
 
 Lend: TypeAlias = Callable[[int, CrewOptions], Crew]

@@ -18,10 +18,10 @@ from lightwork.workers.failures import Report, read
 from lightwork.workers.inside import bare
 
 if TYPE_CHECKING:
-    from lightwork.errors import PicklingFailedError, TaskExited, WorkerDied
+    from lightwork.errors import PicklingFailedError, TaskExited, TaskTimeout, WorkerDied
     from lightwork.parallel.backends.base import Task
 
-__all__ = ["broken", "died", "exited", "not_read", "not_sent", "raised", "shown_call", "unfit"]
+__all__ = ["broken", "died", "exited", "not_read", "not_sent", "overdue", "raised", "shown_call", "unfit"]
 
 # What usually is behind a signal, for those who see its name for the first time.
 _MEANINGS = {
@@ -149,6 +149,17 @@ def died(ending: Ended | None, index: int | None, task: Task[object] | None) -> 
     doing = "while it ran no task" if task is None else f"while it ran task {index}: {shown_call(*task)}"
     memory = "" if ending is None else f"; it had used up to {ending.peak_memory / 2**20:.0f} MB of memory"
     return WorkerDied(f"a worker process ended {doing}: {how}{memory}", index, number)
+
+
+def overdue(limit: float, index: int, task: Task[object]) -> TaskTimeout:
+    """The error for a task that ran for longer than it may."""
+    from lightwork.errors import TaskTimeout
+
+    return TaskTimeout(
+        f"task {index}, {shown_call(*task)}, ran for more than task_timeout={limit:g} seconds and was stopped, with its"
+        " worker; the other tasks were not",
+        index,
+    )
 
 
 def exited(error: SystemExit, index: int, task: Task[object]) -> TaskExited:

@@ -6,6 +6,9 @@ closed; the zygote then says how it ended, and the control page which task it wa
 
 Work is taken back by the control page alone (`revoke`), since a worker that runs a long task reads no messages. What
 lies behind its claim is free at once; the worker still answers each of its spans, and only then is sent more.
+
+Where tasks have a time limit, `wait` also looks at the pages, as often as one could be over; a worker whose task is
+over is killed, what it had still sent is read, and the task is blamed for the death whatever runs there by then.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ import select
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import ceil
-from time import monotonic, sleep
+from math import ceil, inf
+from time import monotonic, monotonic_ns, sleep
 from typing import TYPE_CHECKING, cast
 
 from lightwork.errors import WorkerStartError
@@ -48,6 +51,9 @@ __all__ = ["ProcessCrew", "lend"]
 _MOST_BLAMELESS_DEATHS = 10
 # Between calling tasks off and looking at the claim: processors hold back a store for less than a microsecond.
 _SETTLING = 50e-6
+
+# Milliseconds; poll() takes no more than 24 days.
+_LONGEST_POLL = 86_400_000
 
 _calls = itertools.count(1)
 
@@ -140,6 +146,8 @@ class ProcessCrew:
         self._surroundings = surroundings()
         self._streams = stream_files()
         self._folder = _folder()
+        self._limit = inf if options.task_timeout is None else options.task_timeout * 1e9
+        self._look_at = inf if self._limit == inf else 0.0
         self._awaited = will_be_awaited()
         self._members: dict[int, _Member] = {}
         self._by_descriptor: dict[int, _Member] = {}
@@ -179,6 +187,7 @@ class ProcessCrew:
         call = {
             "call": self._call,
             "read_only": self._options.mmap_mode == "r",
+            "timed": self._options.task_timeout is not None,
             "awaited": self._awaited,
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(word) for word in sys.argv],
@@ -293,7 +302,8 @@ class ProcessCrew:
         rung = False
         deadline = None if timeout is None else monotonic() + timeout
         while not events:
-            left = None if deadline is None else max(0, ceil((deadline - monotonic()) * 1000))
+            until = self._look_at if deadline is None else min(deadline, self._look_at)
+            left = None if until == inf else min(max(0, ceil((until - monotonic()) * 1000)), _LONGEST_POLL)
             ready = self._watch.poll(left)
             for descriptor, what in ready:
                 if self._bell is not None and descriptor == self._bell.fileno():
@@ -306,20 +316,30 @@ class ProcessCrew:
                     member.watches_out = False
                     self._watch.modify(descriptor, select.POLLIN)
                 if what & ~select.POLLOUT:
-                    for kind, _, body in channel.receive():
-                        if kind == Kind.REPLY:
-                            self._read_reply(member, body, events)
-                        elif kind == Kind.UNFIT:
-                            raise blame.unfit(pickle.loads(body), self._options.initializer)
-                        else:
-                            name = f"worker {member.handle.number}"
-                            deliver(kind, body, name, named=self._options.worker_names)
+                    self._receive(member, events)
                     if channel.ended:
                         with held_back():
                             self._bury(member, events)
-            if not ready or rung:
+            if self._look_at < inf and self._look_at <= monotonic():
+                self._end_overdue(events)
+            elif not ready:
+                break
+            if rung:
                 break
         return events
+
+    def _receive(self, member: _Member, events: list[Event]) -> bool:
+        """Read what a worker has sent; whether there was something."""
+        frames = member.handle.channel.receive()
+        for kind, _, body in frames:
+            if kind == Kind.REPLY:
+                self._read_reply(member, body, events)
+            elif kind == Kind.UNFIT:
+                raise blame.unfit(pickle.loads(body), self._options.initializer)
+            else:
+                name = f"worker {member.handle.number}"
+                deliver(kind, body, name, named=self._options.worker_names)
+        return bool(frames)
 
     def _read_reply(self, member: _Member, body: bytes | bytearray, events: list[Event]) -> None:
         call, first, seconds, results, failed = cast(
@@ -387,12 +407,27 @@ class ProcessCrew:
 
     # --- death and end ---
 
-    def _bury(self, member: _Member, events: list[Event]) -> None:
+    def _end_overdue(self, events: list[Event]) -> None:
+        """End the workers whose tasks run for too long, and note when the next could."""
+        now, limit = monotonic_ns(), self._limit
+        next_look = now + limit  # what begins later is over later
+        for member in list(self._members.values()):
+            index, since = (member.handle.page.running if member.runs() else None) or (None, now)
+            if index is None or since + limit > now:
+                next_look = min(next_look, since + limit)
+            elif self._pool.strike(member.handle):
+                with held_back():
+                    self._bury(member, events, overdue=index)
+        self._look_at = next_look / 1e9
+
+    def _bury(self, member: _Member, events: list[Event], *, overdue: int | None = None) -> None:
         handle = member.handle
         self._leave(member)
         self._unsent.discard(member)
         ending = self._pool.ending(handle)
-        claimed = handle.page.claimed
+        while not handle.channel.ended and self._receive(member, events):
+            pass  # what it had sent before it was ended
+        claimed = handle.page.claimed if overdue is None else overdue
         handle.close()
         task = None
         for first, tasks, kept in member.owed:
@@ -406,7 +441,9 @@ class ProcessCrew:
         failure = self._pool.start_failure()
         if failure is not None:
             raise failure
-        error = blame.died(ending, claimed, task)
+        error: Exception = blame.died(ending, claimed, task)
+        if overdue is not None and claimed is not None and task is not None:
+            error = blame.overdue(cast(float, self._options.task_timeout), claimed, task)
         if self._blameless > _MOST_BLAMELESS_DEATHS:
             raise WorkerStartError(
                 f"{self._blameless} workers in a row ended before they ran a task; the last: {error}"
