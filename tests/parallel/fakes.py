@@ -104,18 +104,18 @@ class FakeCrew:
                 self.ran.append(index)
                 results.append(func(*args, **kwargs))
             except Killed as death:
-                return self.die(worker, index if death.args[0] else None)
+                return self.die(worker, index if death.args[0] else None, [(first, index - first)])
             except Exception as error:
                 results.append(None)
                 failures[index] = error
         return [Done(worker, first, results, failures or None, self.seconds * len(tasks))]
 
-    def die(self, worker, claimed):
+    def die(self, worker, claimed, ran=()):
         del self.queues[worker]
         self.revoked.pop(worker, None)
         self.queues[self.names] = []
         self.names += 1
-        return [Died(worker, claimed, RuntimeError(f"died in {claimed}")), Up(self.names - 1)]
+        return [Died(worker, claimed, RuntimeError(f"died in {claimed}"), ran), Up(self.names - 1)]
 
     def abort(self):
         self.ended = self.ended or "aborted"

@@ -314,6 +314,44 @@ def fail_at(bad, i):
     return i * 10
 
 
+# One worker process (for the sake of the limit): nobody takes work from it, so who lies with whom is known.
+ONE = {"n_jobs": 1, "task_timeout": 60, "batch_size": 6, "pre_dispatch": "all"}
+
+
+class TestLost:
+    """Tasks that had run when their worker died, and whose results had not arrived."""
+
+    def test_are_run_again(self, tmp_path):
+        loop = Parallel(**ONE, retries=1)
+        assert loop(delayed(die_first)(tmp_path, i == 9, i) for i in range(18)) == list(range(18))
+        assert tried(tmp_path) == {i: 2 if 6 <= i <= 9 else 1 for i in range(18)}
+
+    @pytest.mark.parametrize("retries", [0, 1])
+    def test_unless_that_is_forbidden(self, tmp_path, retries):
+        loop = Parallel(**ONE, rerun_lost=False, on_error="return", retries=retries)
+        results = loop(delayed(die_first)(tmp_path, i == 9, i) for i in range(18))
+        told = {each.index: each.error for each in results if isinstance(each, TaskError)}
+        assert told.keys() == ({6, 7, 8} if retries else {6, 7, 8, 9})
+        assert [i for i in results if not isinstance(i, TaskError)] == [i for i in range(18) if i not in told]
+        for index in (6, 7, 8):
+            assert isinstance(told[index], WorkerDied)
+            assert (told[index].index, told[index].signal) == (index, signal.SIGKILL)
+            assert str(told[index]).startswith(f"task {index}, die_first(")
+            assert "had run, but its worker ended before the result arrived" in str(told[index])
+        assert tried(tmp_path) == {i: 1 + (i == 9) * retries for i in range(18)}
+
+    def test_end_the_loop_by_the_first_of_them(self, tmp_path):
+        with pytest.raises(WorkerDied, match=r"task 6, .* had run") as caught:
+            Parallel(**ONE, rerun_lost=False)(delayed(die_first)(tmp_path, i == 9, i) for i in range(18))
+        assert caught.value.partial_results == {i: i for i in range(6)}
+
+    def test_those_that_had_not_begun_are_no_errors(self, tmp_path):
+        """The worker dies in the first task of its batch: nothing else of it has run."""
+        loop = Parallel(**ONE, rerun_lost=False, retries=1)
+        assert loop(delayed(die_first)(tmp_path, i == 6, i) for i in range(18)) == list(range(18))
+        assert tried(tmp_path) == {i: 1 + (i == 6) for i in range(18)}
+
+
 class TestPartialResults:
     @everywhere
     @pytest.mark.parametrize("verbose", [0, 100])
@@ -325,11 +363,10 @@ class TestPartialResults:
         assert len(found) >= 26  # of 30 that were begun, no more than `pre_dispatch` were not finished
         assert all(result == index * 10 for index, result in found.items())
 
-    @pytest.mark.parametrize("how", [HOW["threads"], HOW["processes"]], ids=["threads", "processes"])
+    @pytest.mark.parametrize("how", [HOW["threads"], ONE], ids=["threads", "processes"])
     def test_of_a_generator_those_not_read(self, how):
-        generator = Parallel(**how, return_as="generator", batch_size=5, pre_dispatch="all")(
-            delayed(fail_at)(12, i) for i in range(20)
-        )
+        loop = Parallel(**{**how, "batch_size": 5, "pre_dispatch": "all"}, return_as="generator")
+        generator = loop(delayed(fail_at)(12, i) for i in range(20))
         assert [next(generator) for _ in range(12)] == [i * 10 for i in range(12)]
         with pytest.raises(ValueError, match="task 12") as caught:
             next(generator)
@@ -428,6 +465,9 @@ class TestOptions:
         for wrong in ("ignore", None, True):
             with pytest.raises(OptionError, match="'raise', 'return', 'skip'"):
                 Parallel(n_jobs=2, on_error=wrong)
+        for wrong in (0, None, "no"):
+            with pytest.raises(OptionError, match=r"rerun_lost=.*; it can be True, False"):
+                Parallel(n_jobs=2, rerun_lost=wrong)
         with pytest.raises(OptionError, match="retries=-1 must be 0 or more"):
             Parallel(n_jobs=2, retries=-1)
         assert lightwork.pool_info().workers == ()

@@ -162,6 +162,17 @@ class TestDeath:
         plan.done(1, 0)
         assert sends(plan) == [Send(1, 2, 1)]
 
+    def test_what_had_run_is_gone_if_it_may_not_be_run_again(self):
+        plan = plan_of(workers=1, size=5)
+        take(plan, 5)
+        sends(plan)
+        assert plan.died(0, 3, [(0, 2), (3, 1)]) == Loss(3, [(0, 5)], frozenset({0, 1}))
+        assert plan.finished == 3
+        plan.up(1)
+        assert sends(plan) == [Send(1, 2, 1)]
+        plan.done(1, 2)
+        assert sends(plan) == [Send(1, 4, 1)]
+
     def test_without_a_claim_nobody_is_blamed(self):
         plan = plan_of(workers=1, size=3)
         take(plan, 3)
@@ -423,13 +434,17 @@ class PlanMachine(RuleBasedStateMachine):
         self.lying = {key: length for key, length in self.lying.items() if key[0] != worker}
         claims = st.none() | st.integers(-1, self.plan.taken)
         claimed = data.draw(st.sampled_from(sorted(mine)) | claims if mine else claims)
-        loss = self.plan.died(worker, claimed)
+        ran = data.draw(st.sets(st.sampled_from(sorted(mine)))) if mine else set()
+        ran |= data.draw(st.sets(st.integers(0, self.plan.taken), max_size=2))  # it need not be the plan's
+        loss = self.plan.died(worker, claimed, [(index, 1) for index in ran])
         assert {i for first, length in loss.spans for i in range(first, first + length)} == mine
         if claimed in mine:
             assert loss.blamed == claimed
         if loss.blamed is not None:
             assert loss.blamed in mine
             self.finish([loss.blamed])
+        assert loss.gone == (ran & mine) - {loss.blamed}
+        self.finish(loss.gone)
         self.backlog |= mine - self.finished
 
     @rule(seconds=st.sampled_from([1e-4, WORTH, QUEUED, LATE, 1.0]))
@@ -493,7 +508,7 @@ class PlanMachine(RuleBasedStateMachine):
         index = data.draw(st.sampled_from(sorted(self.finished)))
         self.finished.remove(index)
         self.waiting.add(index)
-        self.plan.repeats(1)
+        self.plan.repeats(1, 1)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())

@@ -523,6 +523,7 @@ class TestFailures:
         assert all(tried[i] > times for i, (times, _) in failing.items())
         assert not recourse.attempts
         assert not loop.pump._out
+        assert loop.plan._batches == 0
         assert loop.crew.forgotten == []
 
     @given(shapes(), failing, st.sampled_from(["return", "skip"]), st.booleans())
@@ -547,3 +548,26 @@ class TestFailures:
         assert sum(tried[i] for i in sure) >= 2 * len(sure)
         assert loop.recorder.endings == [(41, True)]
         assert not recourse.attempts
+        assert loop.plan._batches == 0
+
+    @given(shapes(), failing, st.booleans())
+    def test_what_has_run_is_not_run_again_where_that_is_forbidden(self, shape, failing, claimed):
+        """Killers die at their first attempt only, so a second run of anything else shows in `ran`."""
+        ran = []
+
+        def task(i):
+            if failing.get(i, (0, False))[1]:
+                raise Killed(claimed or i % 2)
+            ran.append(i)
+            return i
+
+        recourse = Recourse(on_error="return", rerun_lost=False)
+        loop = Loop((delayed(task)(i) for i in range(41)), recourse=recourse, **shape)
+        results = loop.pump.collect()
+        told = {error.index: error for error in results if isinstance(error, TaskError)}
+        assert [told.get(i, i) for i in range(41)] == results
+        killers = {i for i, (_, kills) in failing.items() if kills}
+        assert sorted(ran) == sorted(set(range(41)) - killers)
+        assert killers <= told.keys()
+        assert all("rerun_lost=False" in str(told[i].error) for i in told.keys() - killers)
+        assert loop.plan._batches == 0

@@ -62,6 +62,7 @@ class LoopOptions(WorkerOptions, total=False):
     seed: int | Sequence[int] | SeedSequence | None
     contextvars: Iterable[ContextVar[Any]]
     retries: int | Retries
+    rerun_lost: bool
     on_error: OnError
 
 

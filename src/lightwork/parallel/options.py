@@ -51,6 +51,7 @@ CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "mmap_mode": (None, "r", "r+", "w+", "c"),
     "progress": (False, True, "always"),
     "start_method": (None, "zygote", "spawn", "fork"),
+    "rerun_lost": (True, False),
     "on_error": ("raise", "return", "skip"),
 }
 

@@ -113,6 +113,9 @@ class Parallel(Generic[Kind]):
         ``n_jobs=1``; a loop inside a task, and ``LIGHTWORK_SEQUENTIAL=1``, run without a limit.
     retries : int or Retries
         How often a task that failed is run again; a `lightwork.Retries` says also for which errors, and how soon.
+    rerun_lost : bool
+        A worker that dies takes with it the results of tasks that had finished and were not delivered yet. They are
+        run again, which may be for the second time; with False they fail with `lightwork.errors.WorkerDied`.
     on_error : {"raise", "return", "skip"}
         What a task that fails does: its error is raised and ends the loop, what had finished being on it as
         ``partial_results``; or a `lightwork.errors.TaskError` takes the place of its result; or it is left out.
@@ -150,6 +153,7 @@ class Parallel(Generic[Kind]):
         contextvars: Iterable[ContextVar[Any]] = ...,
         task_timeout: float | None = ...,
         retries: int | Retries = ...,
+        rerun_lost: bool = ...,
         on_error: OnError = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
@@ -176,6 +180,7 @@ class Parallel(Generic[Kind]):
         contextvars: Iterable[ContextVar[Any]] = ...,
         task_timeout: float | None = ...,
         retries: int | Retries = ...,
+        rerun_lost: bool = ...,
         on_error: OnError = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
@@ -201,6 +206,7 @@ class Parallel(Generic[Kind]):
         contextvars: Iterable[ContextVar[Any]] = (),
         task_timeout: float | None = None,
         retries: int | Retries = 0,
+        rerun_lost: bool = True,
         on_error: OnError = "raise",
         **worker_options: Unpack[WorkerOptions],
     ) -> None:
@@ -229,6 +235,7 @@ class Parallel(Generic[Kind]):
         self.mmap_mode = chosen("mmap_mode", resolve("mmap_mode", mmap_mode))
         self.retries = retries
         self._retries = retries_of(retries)
+        self.rerun_lost = chosen("rerun_lost", rerun_lost)
         self.on_error: OnError = chosen("on_error", on_error)
         self.task_timeout = seconds("task_timeout", task_timeout)
         if self.task_timeout is not None and not self._backend.stops_tasks:
@@ -353,7 +360,7 @@ class Parallel(Generic[Kind]):
         return cast("Iterator[Task[T]]", dressed(source, inside))
 
     def _plain(self, source: Iterator[Task[T]], watcher: Watch) -> list[T] | Generator[T, None, None]:
-        recourse = self._recourse()
+        recourse = self._recourse(deaths=False)
         if self.return_as == "list" and not watcher.shows and recourse is None:
             results = sequential.collect(source)
             self.n_completed_tasks = self.n_dispatched_tasks = len(results)
@@ -363,11 +370,11 @@ class Parallel(Generic[Kind]):
             return sequential.gather(source, watcher, recourse)
         return sequential.stream(source, watcher, recourse)
 
-    def _recourse(self) -> Recourse | None:
-        """What one call does about tasks that fail; None where their errors are simply raised."""
-        if self._retries is None and self.on_error == "raise":
+    def _recourse(self, *, deaths: bool = True) -> Recourse | None:
+        """What one call does about tasks that fail, and workers that die; None where errors are simply raised."""
+        if self._retries is None and self.on_error == "raise" and (self.rerun_lost or not deaths):
             return None
-        return Recourse(self._retries, self.on_error)
+        return Recourse(self._retries, self.on_error, rerun_lost=self.rerun_lost)
 
     def _pump(
         self,

@@ -16,6 +16,7 @@ are the pump's.
 5. When a worker dies, the task that it had claimed is blamed and finished; all others that lay with it are
    sent again, each by itself, so that if one of them kills its worker too, the claim names it. A task at the
    head of its worker that is lost `MOST_LOSSES` times more without any claim is blamed as well: a plan ends.
+   Those that had run already, and whose results are lost, are sent again too, unless `died` is told of them.
 6. A span that a worker answers without having it is not known here (`done` returns 0) and must be dropped.
 7. What a worker has not begun may be taken back: `take_back` names the workers that are to give up what they have
    not begun, by the clock that the pump reads; `back` says what one gave up, which is sent again before anything else.
@@ -61,11 +62,13 @@ class Send(NamedTuple):
 class Loss(NamedTuple):
     """What a worker's death means: the task that is blamed, if one is, and the spans that lay with the worker.
 
-    All tasks of those spans but the blamed one are in the backlog again, as spans of one.
+    All tasks of those spans are in the backlog again, as spans of one, but for the blamed one and those that are gone:
+    they had run, and are not to be run again.
     """
 
     blamed: int | None
     spans: list[tuple[int, int]]
+    gone: frozenset[int] = frozenset()
 
 
 class _Lane:
@@ -171,8 +174,8 @@ class Plan:
         if self._gives_back:
             self.due = min(self.due, self._looked + WORTH)
 
-    def died(self, worker: int, claimed: int | None) -> Loss:
-        """A worker ended, running the task `claimed`, or none."""
+    def died(self, worker: int, claimed: int | None, ran: Iterable[tuple[int, int]] = ()) -> Loss:
+        """A worker ended, running the task `claimed`, or none; what it `ran`, in spans, is not to be run again."""
         lane = self._lanes.pop(worker, None)
         if lane is None:
             return Loss(None, [])
@@ -184,15 +187,21 @@ class Plan:
         spans = list(lane.spans.items())
         if claimed is None or not any(first <= claimed < first + count for first, count in spans):
             claimed = self._suspect(*spans[0])
+        done = {index for first, count in ran for index in range(first, first + count)} - {claimed}
         lost = [index for first, count in spans for index in range(first, first + count) if index != claimed]
+        gone = frozenset(done.intersection(lost)) if done else frozenset[int]()
         for index in lost:
-            self._losses.setdefault(index, 0)
+            if index in gone:
+                self._losses.pop(index, None)
+            else:
+                self._losses.setdefault(index, 0)
         if claimed is not None:
             self._losses.pop(claimed, None)
             self.finished += 1
-        self._backlog.extendleft((index, 1) for index in reversed(lost))
+        self.finished += len(gone)
+        self._backlog.extendleft((index, 1) for index in reversed(lost) if index not in gone)
         self._batches += lane.tasks - len(spans)
-        return Loss(claimed, spans)
+        return Loss(claimed, spans, gone)
 
     def _suspect(self, first: int, count: int) -> int | None:
         """The task to blame where none was claimed: one that lost its worker again and again, alone and first."""
@@ -236,9 +245,13 @@ class Plan:
         self._batches += 1
         self.finished += count
 
-    def repeats(self, count: int) -> None:
-        """So many finished tasks will be run again; each is then named by `needs`."""
+    def repeats(self, count: int, pieces: int) -> None:
+        """So many finished tasks of a span will be run again; each is then named by `needs`.
+
+        The rest of the span will be handed over in so many pieces.
+        """
         self.finished -= count
+        self._batches += pieces - 1
 
     def next_send(self, now: float = 0.0) -> Send | None:
         """The span to send next, and to whom; None where there is none, or nobody free."""

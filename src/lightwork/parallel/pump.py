@@ -22,7 +22,8 @@ from time import perf_counter
 from typing import NamedTuple, Protocol, cast
 
 from lightwork.errors import LightworkError, TaskFormatError
-from lightwork.parallel.backends.base import Back, Crew, Died, Done, Encode, Event, Task
+from lightwork.parallel.backends import blame
+from lightwork.parallel.backends.base import Back, Crew, Died, Done, Encode, Event, Task, task_of
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.outcomes import Chunk, Outcomes
@@ -508,11 +509,14 @@ class Pump:
         return failed or None
 
     def _died(self, died: Died) -> None:
-        loss = self._plan.died(died.worker, died.claimed)
+        loss = self._plan.died(died.worker, died.claimed, () if self._recourse.rerun_lost else died.ran)
         for first, _ in loss.spans:
             for index, task in enumerate(self._out.pop(first), first):
                 if index == loss.blamed:
                     self._settle_failures(index, [None], {index: died.error}, [task])
+                elif index in loss.gone:
+                    error = blame.lost(died.error, index, task_of(task))
+                    self._settle_failures(index, [None], {index: error}, [task], final=True)
                 else:
                     self._out[index] = [task]
 
@@ -539,12 +543,12 @@ class Pump:
         recourse = self._recourse
         chunks = recourse.settle(first, results, failures, parcels, perf_counter(), final=final)
         if again := len(results) - sum(len(chunk.results) for chunk in chunks):
-            self._plan.repeats(again)
+            self._plan.repeats(again, len(chunks))
         over = [index for index in failures if index not in recourse.attempts]
         for index in over:
             self._finishes.pop(index, None)
-        if over and not final:
-            cast(Crew, self._crew).forget(over)
+        if over and self._crew is not None:
+            self._crew.forget(over)
         for chunk in chunks:
             self._add(*chunk)
 

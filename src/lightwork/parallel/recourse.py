@@ -46,6 +46,8 @@ class Recourse:
         What is run again.
     on_error : {"raise", "return", "skip"}
         What becomes of the rest.
+    rerun_lost : bool
+        Whether tasks that had run are run again where their results were lost with their worker.
 
     Attributes
     ----------
@@ -57,10 +59,13 @@ class Recourse:
         How often tasks have failed, by number; of those only that may still succeed.
     """
 
-    __slots__ = ("_on_error", "_retries", "_waiting", "attempts", "skips", "until")
+    __slots__ = ("_on_error", "_retries", "_waiting", "attempts", "rerun_lost", "skips", "until")
 
-    def __init__(self, retries: Retries | None = None, on_error: OnError = "raise") -> None:
+    def __init__(
+        self, retries: Retries | None = None, on_error: OnError = "raise", *, rerun_lost: bool = True
+    ) -> None:
         self._retries = retries
+        self.rerun_lost = rerun_lost
         self._on_error = on_error
         self._waiting: list[tuple[float, int, object]] = []
         self.attempts: dict[int, int] = {}

@@ -96,11 +96,15 @@ class Died(NamedTuple):
         The number of the task that it was running, None where it was running none.
     error : BaseException
         What to raise for that task.
+    ran : sequence of (int, int)
+        Tasks that it had run, or had begun to, and whose results did not arrive: the first of a run of neighbours, and
+        how many. Where it is not certain that one had not been begun, it is among them.
     """
 
     worker: int
     claimed: int | None
     error: BaseException
+    ran: Sequence[tuple[int, int]] = ()
 
 
 class Up(NamedTuple):

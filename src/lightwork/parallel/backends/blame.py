@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from lightwork.errors import PicklingFailedError, TaskExited, TaskTimeout, WorkerDied
     from lightwork.parallel.backends.base import Task
 
-__all__ = ["broken", "died", "exited", "not_read", "not_sent", "overdue", "raised", "shown_call", "unfit"]
+__all__ = [
+    "broken",
+    "died",
+    "exited",
+    "lost",
+    "not_read",
+    "not_sent",
+    "overdue",
+    "raised",
+    "shown_call",
+    "unfit",
+]
 
 # What usually is behind a signal, for those who see its name for the first time.
 _MEANINGS = {
@@ -149,6 +160,20 @@ def died(ending: Ended | None, index: int | None, task: Task[object] | None) -> 
     doing = "while it ran no task" if task is None else f"while it ran task {index}: {shown_call(*task)}"
     memory = "" if ending is None else f"; it had used up to {ending.peak_memory / 2**20:.0f} MB of memory"
     return WorkerDied(f"a worker process ended {doing}: {how}{memory}", index, number)
+
+
+def lost(error: BaseException, index: int, task: Task[object]) -> WorkerDied:
+    """The error for a task that had run when its worker ended (by `error`), and whose result had not arrived."""
+    from lightwork.errors import WorkerDied
+
+    failure = WorkerDied(
+        f"task {index}, {shown_call(*task)}, had run, but its worker ended before the result arrived, and"
+        f" rerun_lost=False forbids to run it again ({error})",
+        index,
+        getattr(error, "signal", None),
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def overdue(limit: float, index: int, task: Task[object]) -> TaskTimeout:

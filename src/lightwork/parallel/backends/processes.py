@@ -21,6 +21,7 @@ import select
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from math import ceil, inf
 from time import monotonic, monotonic_ns, sleep
 from typing import TYPE_CHECKING, cast
@@ -102,6 +103,14 @@ class _Member:
                     return position, claimed - first + 1
         position = page.begun - (self.handle.spans - len(self.owed)) - 1
         return position, self.owed[position][2] if position >= 0 else 0
+
+    def ran(self) -> list[tuple[int, int]]:
+        """The tasks that it has begun of those owed, in spans."""
+        last, count = self.begun()
+        found = [(first, kept) for first, _, kept in islice(self.owed, max(last, 0))]
+        if last >= 0:
+            found.append((self.owed[last][0], count))
+        return found
 
 
 class ProcessCrew:
@@ -428,6 +437,7 @@ class ProcessCrew:
         while not handle.channel.ended and self._receive(member, events):
             pass  # what it had sent before it was ended
         claimed = handle.page.claimed if overdue is None else overdue
+        ran = member.ran()
         handle.close()
         task = None
         for first, tasks, kept in member.owed:
@@ -448,7 +458,7 @@ class ProcessCrew:
             raise WorkerStartError(
                 f"{self._blameless} workers in a row ended before they ran a task; the last: {error}"
             )
-        events.append(Died(handle.number, claimed, error))
+        events.append(Died(handle.number, claimed, error, ran))
         (successor,) = self._pool.lend(1, self.make)
         self._join(successor)
         events.append(Up(successor.number))
