@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lightwork.parallel.mapping import map as map
     from lightwork.parallel.wrapping import wrap_non_picklable_objects
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
+    from lightwork.workers.current import current_task
     from lightwork.workers.limits import cpu_count, effective_n_jobs
     from lightwork.workers.pool import pool_info
     from lightwork.workers.streams import rng
@@ -39,6 +40,7 @@ __all__ = [
     "aimap",
     "amap",
     "cpu_count",
+    "current_task",
     "delayed",
     "dump",
     "effective_n_jobs",
@@ -70,6 +72,7 @@ _HOMES = {
     "aimap": "lightwork.parallel.asynchronous",
     "amap": "lightwork.parallel.asynchronous",
     "cpu_count": "lightwork.workers.limits",
+    "current_task": "lightwork.workers.current",
     "delayed": "lightwork.parallel",
     "dump": "lightwork.persist",
     "effective_n_jobs": "lightwork.workers.limits",

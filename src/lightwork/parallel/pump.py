@@ -289,7 +289,8 @@ class Pump:
             if send is None:
                 return
             worker, first, length = send
-            cast(Crew, self._crew).send(worker, first, self._out[first])
+            attempt = self._recourse.attempts.get(first, 0) + 1
+            cast(Crew, self._crew).send(worker, first, self._out[first], attempt)
             self._pace.sent(length, perf_counter() - begun)
 
     def _fill_for_absence(self) -> None:

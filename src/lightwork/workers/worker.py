@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, cast
 
 from lightwork.workers import anonymous, functions, limits
 from lightwork.workers.channel import Channel
+from lightwork.workers.current import CurrentTask, answer_in_process
 from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
@@ -86,7 +87,8 @@ class Worker:
         self._frames: deque[tuple[int, int, bytes | bytearray]] = deque()
         self._call = 0
         self._read_only = False
-        self._timed = False
+        self._task_timeout: float | None = None
+        self._attempt = 1
         self._functions: dict[int, _Function] = {}
         self._segments: dict[int, tuple[int, int]] = {}
         self._watch = select.poll()
@@ -163,7 +165,7 @@ class Worker:
         call = cast("dict[str, object]", unpack(body))
         self._call = cast(int, call["call"])
         self._read_only = cast(bool, call["read_only"])
-        self._timed = cast(bool, call["timed"])
+        self._task_timeout = cast("float | None", call["task_timeout"])
         functions.be_awaited(cast(bool, call["awaited"]), process=True)
         self._functions.clear()
         sys.path[:] = cast("list[str]", call["path"])
@@ -247,8 +249,8 @@ class Worker:
     # --- tasks ---
 
     def _run(self, body: bytes | bytearray) -> None:
-        call, first, numbers, told = cast(
-            "tuple[int, int, int | list[int], list[object] | tuple[object, ...]]", unpack(body)
+        call, first, numbers, told, self._attempt = cast(
+            "tuple[int, int, int | list[int], list[object] | tuple[object, ...], int]", unpack(body)
         )
         # A tuple holds the one argument of each task.
         entries: list[object] = list(zip(told, strict=True)) if isinstance(told, tuple) else told
@@ -257,9 +259,8 @@ class Worker:
         results: list[object] = []
         failures: list[tuple[int, object]] = []
         several = None if type(numbers) is int else cast("list[int]", numbers)
-        fixed = (
-            None if several or numbers == INSIDE or self._timed else self._functions[cast(int, numbers)].ready
-        )
+        by_task = several or numbers == INSIDE or self._task_timeout is not None
+        fixed = None if by_task else self._functions[cast(int, numbers)].ready
         begun = time.perf_counter()
         for index, entry in enumerate(entries, first):
             words[0] = index + 1  # Page.CLAIMED and Page.LIMIT, without the cost of a name
@@ -299,7 +300,7 @@ class Worker:
         else:
             known = self._functions[number]
             func = known.ready or self._load(known.data, known.places)
-        return partial(self._run_timed, func) if self._timed else func
+        return func if self._task_timeout is None else partial(self._run_timed, func)
 
     def _run_timed(self, func: _Callable, /, *args: object, **kwargs: object) -> object:
         """Run a task with its beginning written on the page, where the parent can see how long it takes."""
@@ -309,6 +310,14 @@ class Worker:
             return func(*args, **kwargs)
         finally:
             words[Page.STARTED] = 0  # what it returned may wait here for long until the parent has room
+
+    def current_task(self) -> CurrentTask | None:
+        """What runs in this process; nothing between two tasks."""
+        index, limit, running = self._page.claimed, self._task_timeout, self._page.running
+        if index is None:
+            return None
+        deadline = None if limit is None or running is None else running[1] / 1e9 + limit
+        return CurrentTask(index, self.number, self._attempt, deadline)
 
     def _encode(self, value: object) -> object:
         try:
@@ -358,6 +367,7 @@ def main(number: int, sock: int, page: int, *outboxes: int) -> None:
     # A child that `multiprocessing` spawned holds the user's script under this name, and so do its functions.
     sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
     worker = Worker(number, sock, page, outboxes)
+    answer_in_process(worker.current_task)
     worker.serve()
 
 

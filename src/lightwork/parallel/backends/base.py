@@ -161,8 +161,11 @@ class Crew(Protocol):
     def encode(self) -> Encode | None:
         """How tasks are written down for `send`; None where they are sent as they are, as triples."""
 
-    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
-        """Queue a span with a worker: tasks as `encode` made them, in a list or in a `blocks.Block`."""
+    def send(self, worker: int, first: int, parcels: Sequence[object], attempt: int = 1) -> None:
+        """Queue a span with a worker: tasks as `encode` made them, in a list or in a `blocks.Block`.
+
+        A task that is run again comes alone, with the number of its attempt.
+        """
 
     def flush(self) -> None:
         """Let the workers have what was queued; `wait` does so too."""

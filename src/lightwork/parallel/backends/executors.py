@@ -32,6 +32,7 @@ from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Done, Encode, Event, Task
 from lightwork.parallel.backends.threads import run_span
 from lightwork.workers import entropy
+from lightwork.workers.current import CurrentTask, answer_here
 from lightwork.workers.failures import Report, describe
 from lightwork.workers.inside import reduce_variable
 
@@ -109,18 +110,19 @@ class ExecutorCrew:
         """Tasks are written down unless they stay in this process."""
         return None if self._shares else _encode
 
-    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
+    def send(self, worker: int, first: int, parcels: Sequence[object], attempt: int = 1) -> None:
         """Submit a span."""
         tasks: list[Task[object]]
         future: Future[object]
         if self._shares:
             tasks = list(cast("Sequence[Task[object]]", parcels))
-            future = cast("Future[object]", self._executor.submit(run_span, worker, first, tasks, []))
+            future = cast("Future[object]", self._executor.submit(run_span, worker, first, tasks, attempt))
         else:
             written = cast("Sequence[_Parcel]", parcels)
             tasks = [task for _, task in written]
+            spans = [data for data, _ in written]
             future = cast(
-                "Future[object]", self._executor.submit(_run, getpid(), first, [data for data, _ in written])
+                "Future[object]", self._executor.submit(_run, getpid(), worker, first, spans, attempt)
             )
         self._out.add(future)
         future.add_done_callback(lambda done: self._outbox.put((worker, first, tasks, done)))
@@ -209,7 +211,7 @@ def _encode(index: int, task: Task[object], /) -> _Parcel:
 _seeded_in: int | None = None
 
 
-def _run(parent: int, first: int, tasks: list[bytes]) -> _Answer:
+def _run(parent: int, worker: int, first: int, tasks: list[bytes], attempt: int) -> _Answer:
     """Run a span, in another process as a rule: one that may be a fork with the random state of its siblings."""
     global _seeded_in
     if _seeded_in != getpid() != parent:
@@ -218,6 +220,7 @@ def _run(parent: int, first: int, tasks: list[bytes]) -> _Answer:
     results: list[bytes | None] = []
     failures: list[tuple[int, Report]] = []
     begun = perf_counter()
+    before = answer_here(lambda: CurrentTask(first + len(results), worker, attempt))
     for index, data in enumerate(tasks, first):
         try:
             func, args, kwargs = cast("Task[object]", pickle.loads(data))
@@ -225,4 +228,5 @@ def _run(parent: int, first: int, tasks: list[bytes]) -> _Answer:
         except BaseException as error:  # whatever a task raises is its caller's to handle
             results.append(None)
             failures.append((index, describe(error)))
+    answer_here(before)
     return results, failures, perf_counter() - begun

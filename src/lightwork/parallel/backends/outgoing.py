@@ -197,13 +197,13 @@ class Outgoing:
             raise blame.not_sent(error, None, func, args, {}) from None
 
     def span(
-        self, call: int, first: int, parcels: Sequence[Parcel | Task[object]]
+        self, call: int, first: int, parcels: Sequence[Parcel | Task[object]], attempt: int = 1
     ) -> tuple[bytes, Sequence[Task[object]], list[Segment]]:
         """The message for a span, its tasks, and the segments that it needs."""
         known, taken = self._numbers, self._taken
         if isinstance(parcels, Block):
             rows = tuple(parcels.arguments) if parcels.single else parcels.arguments
-            return pack((call, first, known[id(parcels.func)], rows)), parcels, []
+            return pack((call, first, known[id(parcels.func)], rows, attempt)), parcels, []
         needed: list[Segment] = []
         numbers: list[int] = []
         entries: list[object] = []
@@ -220,7 +220,8 @@ class Outgoing:
             entries.append(entry)
             tasks.append(task)
         one_function = numbers.count(number) == len(numbers)
-        return pack((call, first, number if one_function else numbers, entries)), tasks, needed
+        which = number if one_function else numbers
+        return pack((call, first, which, entries, attempt)), tasks, needed
 
     def news(self, told: Told, needed: Iterable[Segment] = ()) -> Iterator[Piece]:
         """What a worker must get before a span that needs these segments, and has not got yet."""

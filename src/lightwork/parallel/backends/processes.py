@@ -196,7 +196,7 @@ class ProcessCrew:
         call = {
             "call": self._call,
             "read_only": self._options.mmap_mode == "r",
-            "timed": self._options.task_timeout is not None,
+            "task_timeout": self._options.task_timeout,
             "awaited": self._awaited,
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(word) for word in sys.argv],
@@ -239,11 +239,11 @@ class ProcessCrew:
         """As `encode`, for a task that was written down elsewhere and whose buffers are laid out."""
         return self._outgoing.admit(index, task, data, numbers, segments)
 
-    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
+    def send(self, worker: int, first: int, parcels: Sequence[object], attempt: int = 1) -> None:
         """Queue a span with a worker."""
         member = self._members[worker]
         body, tasks, needed = self._outgoing.span(
-            self._call, first, cast("Sequence[Parcel | Task[object]]", parcels)
+            self._call, first, cast("Sequence[Parcel | Task[object]]", parcels), attempt
         )
         for kind, news, descriptors in self._outgoing.news(member.told, needed):
             self._queue(member, kind, news, descriptors)

@@ -18,6 +18,7 @@ from lightwork.parallel.backends.base import Task
 from lightwork.parallel.outcomes import Chunk
 from lightwork.parallel.recourse import SKIPPED, Recourse, keep_partial
 from lightwork.parallel.tasks import refusal
+from lightwork.workers.current import Answer, CurrentTask, answer_here, told_by
 
 __all__ = ["collect", "gather", "stream"]
 
@@ -28,22 +29,38 @@ def collect(tasks: Iterable[Task[T]]) -> list[T]:
     """Run all tasks; their results in order."""
     results: list[T] = []
     append = results.append
+    running = False  # the input's own code is no task of this loop
+    before = answer_here(lambda: _told(len(results), 1, before) if running else told_by(before))
     try:
         for task in tasks:
             try:
                 func, args, kwargs = task
             except (TypeError, ValueError):
                 raise TaskFormatError(refusal(len(results), task)) from None
+            running = True
             try:
                 append(func(*args, **kwargs))
             except TypeError:
                 if not callable(func):
                     raise TaskFormatError(refusal(len(results), task)) from None
                 raise
+            running = False
     except BaseException as error:
         keep_partial(error, [Chunk(0, list(results), None)])
         raise
+    finally:
+        answer_here(before)
     return results
+
+
+def _told(index: int, attempt: int, outer: Answer | None) -> CurrentTask:
+    """What a task of a plain loop is told: it runs where the task around the loop does, if there is one."""
+    around = told_by(outer)
+    return (
+        CurrentTask(index, around.worker, attempt, around.deadline)
+        if around
+        else CurrentTask(index, 0, attempt)
+    )
 
 
 class Watcher(Protocol):
@@ -85,6 +102,7 @@ def _run(tasks: Iterable[Task[T]], watcher: Watcher, recourse: Recourse | None) 
             except (TypeError, ValueError):
                 raise TaskFormatError(refusal(count, task)) from None
             watcher.advanced(count, count + 1, exhausted=False)
+            before = answer_here(lambda: _told(count, _attempt_of(recourse, count), before))  # noqa: B023 - gone after
             try:
                 run = func if recourse is None else partial(_attempt, recourse, count, func)
                 result = run(*args, **kwargs)
@@ -92,6 +110,8 @@ def _run(tasks: Iterable[Task[T]], watcher: Watcher, recourse: Recourse | None) 
                 if not callable(func):
                     raise TaskFormatError(refusal(count, task)) from None
                 raise
+            finally:
+                answer_here(before)
             count += 1
             watcher.advanced(count, count, exhausted=False)
             yield result
@@ -100,6 +120,10 @@ def _run(tasks: Iterable[Task[T]], watcher: Watcher, recourse: Recourse | None) 
         watcher.advanced(count, count, exhausted=True)
     finally:
         watcher.ended(count, whole)
+
+
+def _attempt_of(recourse: Recourse | None, index: int) -> int:
+    return 1 if recourse is None else recourse.attempts.get(index, 0) + 1
 
 
 def _attempt(recourse: Recourse, index: int, func: Callable[..., T], /, *args: object, **kwargs: object) -> T:

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import cast
 
 from lightwork.parallel.backends.base import Crew, CrewOptions, Done, Event, Task
+from lightwork.workers.current import CurrentTask, answer_here
 from lightwork.workers.functions import be_awaited, will_be_awaited
 
 __all__ = ["inside_thread", "lend", "run_span"]
@@ -32,7 +33,7 @@ def lend(count: int, options: CrewOptions) -> Crew:
     return _Threads(count)
 
 
-_Inbox = SimpleQueue[tuple[int, Sequence[Task[object]]] | None]
+_Inbox = SimpleQueue[tuple[int, Sequence[Task[object]], int] | None]
 
 
 class _Threads:
@@ -63,8 +64,8 @@ class _Threads:
             self._end()
             raise
 
-    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
-        self._inboxes[worker].put((first, cast("Sequence[Task[object]]", parcels)))
+    def send(self, worker: int, first: int, parcels: Sequence[object], attempt: int = 1) -> None:
+        self._inboxes[worker].put((first, cast("Sequence[Task[object]]", parcels), attempt))
 
     def flush(self) -> None:
         """Nothing to do: `send` has handed the span over."""
@@ -108,15 +109,31 @@ def _serve(
     _here.worker = True
     be_awaited(awaited)
     while (span := inbox.get()) is not None:
-        done = run_span(worker, *span, stop)
+        done = run_span(worker, *span, stop=stop)
         del span  # arguments are the caller's, and are let go when they were used
         outbox.put(done)
         del done
 
 
-def run_span(worker: int, first: int, tasks: Sequence[Task[object]], stop: list[bool]) -> Done:
+def run_span(
+    worker: int,
+    first: int,
+    tasks: Sequence[Task[object]],
+    attempt: int = 1,
+    stop: Sequence[bool] = (),
+) -> Done:
     """Run a span in this thread, until its end or until `stop` holds something."""
     results: list[object] = []
+    before = answer_here(lambda: CurrentTask(first + len(results), worker, attempt))
+    try:
+        return _run(worker, first, tasks, stop, results)
+    finally:
+        answer_here(before)
+
+
+def _run(
+    worker: int, first: int, tasks: Sequence[Task[object]], stop: Sequence[bool], results: list[object]
+) -> Done:
     failures: dict[int, BaseException] = {}
     begun = perf_counter()
     rest = iter(tasks)
