@@ -310,7 +310,7 @@ def test_an_error_of_one_of_the_threads_that_read_is_raised(
     fill = sealed.FileBytes._fill
 
     def fail(self: sealed.FileBytes, offset: int, view: memoryview) -> None:
-        if len(view) > 1 << 19 and offset >> 21 == failing:
+        if len(view) > 1 << 19 and offset // sealed._PORTION == failing:
             raise OSError(5, "Input/output error")
         fill(self, offset, view)
 

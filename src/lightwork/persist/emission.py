@@ -36,10 +36,14 @@ _BESIDE: Final = 16 << 20
 
 
 class Emission(NamedTuple):
-    """All bytes of a file in order, each block valid until the next one; and how many, where that is known."""
+    """All bytes of a file in order, each block valid until the next one.
+
+    And how many, where that is known; and all in one, where that is what there is.
+    """
 
     blocks: Callable[[], Generator[bytes | memoryview]]
     size: int | None = None
+    whole: bytes | None = None
 
 
 _ABOUT: Final = json.dumps(
@@ -64,7 +68,7 @@ def sealed_pickle(made: Pickled, user: bytes) -> Emission:
     if len(made.pieces) == 1:
         whole = layout.whole(made.pieces[0], about, noted, user, flags)  # type: ignore[arg-type]
         if whole is not None:
-            return Emission(lambda: (block for block in (whole,)))
+            return Emission(lambda: (block for block in (whole,)), whole=whole)
     plan = layout.Layout(made.reducers.as_bytes)
     runs: list[layout.Run] = [run for piece in made.pieces for run in plan.feed(piece)]
     runs.append((plan.close(), None))

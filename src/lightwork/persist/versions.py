@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from lightwork import errors
@@ -20,8 +20,10 @@ _NAMES: Final = {"sklearn": "scikit-learn"}  # what people call a package, where
 _known: set[bytes] = set()  # what was looked at and is no cause for a warning
 
 
-def of(classes: Iterable[type]) -> bytes:
+def of(classes: Collection[type]) -> bytes:
     """The versions of the packages of these classes, as they go into a file."""
+    if not classes:
+        return b""
     names = {cls.__module__.partition(".")[0] for cls in classes}
     found = {}
     for name in sorted(names - sys.stdlib_module_names - {"__main__", "lightwork"}):
