@@ -147,6 +147,12 @@ def test_texts(length):
         ("ab", ""),
         ("", "ab"),
         ("a\0b",),
+        ("a", "\0b"),
+        ("a\0", "b"),
+        ("\0",),
+        ("\0", ""),
+        ("", "\0"),
+        ("\0\0",),
         ("\ud800", "b"),
         ("é",),
         ("x" * 1024,),
@@ -157,6 +163,18 @@ def test_texts(length):
     digests = [digest(made(*each)) for each in odd]
     assert len(set(digests)) == len(digests)
     assert digests == [digest(copy.deepcopy(made(*each))) for each in odd]
+
+
+@given(st.lists(st.text("a\0é", max_size=3), min_size=33, max_size=36), st.data())
+def test_where_texts_end_counts(items, data):
+    """A list of texts, and the same characters cut elsewhere."""
+    joined = "".join(items)
+    cuts = sorted(
+        data.draw(st.lists(st.integers(0, len(joined)), min_size=len(items) - 1, max_size=len(items) - 1))
+    )
+    other = [joined[start:end] for start, end in zip([0, *cuts], [*cuts, len(joined)], strict=True)]
+    assert (digest(items) == digest(other)) == (items == other)
+    assert (digest([*items, [1]]) == digest([*other, [1]])) == (items == other)
 
 
 class Text(str):

@@ -121,10 +121,12 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
     if algo is not XXH3_128 or len(items) <= INLINE or type(next(iter(items))) is not tuple:
         return None
     digests: list[bytes] = []
-    once, pairs = XXH3_128.once, isinstance(items, dict)
-    parts = iter(items.items() if pairs else items)
-    while piece := list(islice(parts, SLICE)):  # each slice is done with while it is in the processor's cache
-        keys, values = zip(*piece, strict=True) if pairs else (piece, ())
+    pairs = isinstance(items, dict)
+    all_keys, all_values = iter(items), iter(items.values() if pairs else ())
+    while keys := list(
+        islice(all_keys, SLICE)
+    ):  # each slice is done with while it is in the processor's cache
+        values = list(islice(all_values, SLICE))
         if set(map(type, keys)) != _ONLY_TUPLE or max(map(len, keys)) > INLINE:
             return None
         # Slices come in the order of insertion, so what is decided here must be a property of each item by itself:
@@ -133,7 +135,9 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
             return None
         if pairs and not is_plain(values, set(map(type, values))) and not all(map(is_plain_atom, values)):
             return None
-        digests.append(b"".join([once(dumps(each, 2)) for each in piece]))
+        # `zip` makes one tuple for all items, if nobody keeps it: no garbage to collect.
+        written = map(dumps, zip(keys, values, strict=True) if pairs else keys, _VERSION)
+        digests.append(b"".join(map(XXH3_128.once, written)))
     return b"M" + _added_up(b"".join(digests)).to_bytes(16, "little")
 
 
@@ -148,6 +152,7 @@ def _added_up(digests: bytes) -> int:
 
 
 _ONLY_TUPLE = frozenset({tuple})
+_VERSION = repeat(2)  # of marshal
 _MODULUS = (1 << 128) - 1
 
 

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from lightwork.hashing.atoms import Term
-from lightwork.hashing.buffers import digest_bytes
+from lightwork.hashing.buffers import BLOCK, Pieces, digest_bytes
 from lightwork.hashing.taken import Rule, Taken, by_reduce, traced
 from lightwork.hashing.walk import Walk, name_of
 
@@ -194,8 +194,12 @@ def _arrow_texts(array: Any, offsets: str, walk: Walk) -> tuple[Any, ...]:
         return (b"", b"")
     ends = np.frombuffer(places, offsets)[array.offset : array.offset + len(array) + 1]
     text = memoryview(data)[ends[0] : ends[-1]] if data is not None else b""
-    lengths = np.diff(ends).astype("i8")
-    return (digest_bytes(lengths, walk.algo), digest_bytes(text, walk.algo))
+    lengths = Pieces(walk.algo)
+    room = np.empty(min(BLOCK // 8, len(array)), "i8")
+    for start in range(0, len(array), BLOCK // 8):
+        part = ends[start : start + BLOCK // 8 + 1]
+        lengths.add(np.subtract(part[1:], part[:-1], out=room[: len(part) - 1], dtype="i8").data)
+    return (lengths.digest(), digest_bytes(text, walk.algo))
 
 
 # --- polars -------------------------------------------------------------------------------------------
