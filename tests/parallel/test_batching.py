@@ -83,6 +83,16 @@ class TestDepth:
         assert pace.allows(MOST_QUEUED - 1, 7)
         assert not pace.allows(MOST_QUEUED, 8)
 
+    def test_one_more_where_it_can_be_taken_back(self):
+        pace = Pace()
+        pace.ran(1, 0.01)
+        assert not pace.allows(1, 1)
+        pace.gives_back = True
+        assert pace.allows(1, 1)
+        assert not pace.allows(2, 2)
+        pace.ran(1, 1.0)
+        assert not pace.allows(1, 1)
+
     def test_long_tasks_are_never_queued(self):
         pace = Pace()
         pace.ran(1, 1.0)

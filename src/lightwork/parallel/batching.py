@@ -8,8 +8,10 @@ here), and how long the reader of a generator stays away between two results.
   whichever side is slower. It starts at one and at most doubles, so that a few quick tasks at the start of a
   loop do not put a hundred long ones into one worker.
 - With **one worker** lie at most `MOST_QUEUED` messages, and at most about `QUEUED` seconds of work: enough
-  that it never waits for us, little enough that it keeps no work from an idle one. While the reader of a
-  generator is away nobody sends, so then twice as much lies there as was run during the longest of the late absences.
+  that it never waits for us, little enough that it keeps no work from an idle one. Where work can be taken back, there
+  is one message behind each that takes less than `LATE`: on a busy machine we may be slow to send the next. While the
+  reader of a generator is away nobody sends, so then twice as much lies there as was run during the longest of the late
+  absences.
 - What a worker has not begun is **taken back** when its message takes more than `LATE` seconds, and more than twice as
   long as was to be expected; or, when somebody is idle, more than `QUEUED`, or if the rest is worth it. It is sent
   again in pieces that leave something for everybody, but are worth a message.
@@ -54,9 +56,16 @@ class Pace:
         Tasks in a message where the user decided; None: by measured durations.
     ahead : bool
         Whether the results are read one by one, so that the reader may be away at any time.
+
+    Attributes
+    ----------
+    size : int
+        Tasks in the next message.
+    gives_back : bool
+        Whether work can be taken back, so that one message more with a worker keeps nothing from others.
     """
 
-    __slots__ = ("_away", "_fixed", "_run", "_send", "size")
+    __slots__ = ("_away", "_fixed", "_run", "_send", "gives_back", "size")
 
     def __init__(self, fixed: int | None = None, *, ahead: bool = False) -> None:
         self._fixed = fixed
@@ -64,6 +73,7 @@ class Pace:
         self._send = 0.0
         self._away = inf if ahead else 0.0
         self.size = fixed or 1
+        self.gives_back = False
 
     def ran(self, count: int, seconds: float) -> None:
         """A worker ran a message of `count` tasks in so many seconds."""
@@ -90,6 +100,8 @@ class Pace:
             return self._away == inf and messages < MOST_QUEUED
         work = tasks * run
         if work < QUEUED and messages < MOST_QUEUED:
+            return True
+        if messages == 1 and work < LATE and self.gives_back:
             return True
         behind = work - work / messages
         return self._away > _BRIEF and (

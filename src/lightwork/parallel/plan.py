@@ -157,7 +157,7 @@ class Plan:
         `gives_back` says whether it can take work back from its workers.
         """
         self._begun = True
-        self._gives_back = gives_back
+        self._gives_back = self._pace.gives_back = gives_back
         for worker in workers:
             self.up(worker)
         self.due = inf
