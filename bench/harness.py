@@ -19,7 +19,7 @@ To add a case, append it to the ``CASES`` of an area, which is any module in thi
     CASES = [Case("cache hit, small", cache_hit, is_three, faster(8), calls=1000)]
 
 - ``peer="numpy"`` names another module for the other side; ``prepare_peer=`` is what prepares it
-  where the two do not share an interface.
+  where the two do not share an interface. A peer that is not installed is told, and ours is measured alone.
 - ``calls`` is how often the work is done in one sample (choose it so that a sample takes 20 ms or more).
 - ``fresh=True`` takes each sample in a new process, without a first untimed run.
 - ``work=10_000, unit="tasks"`` shows a rate; ``unit="B"`` with the number of bytes shows MB/s or GB/s.
@@ -30,6 +30,7 @@ To add a case, append it to the ``CASES`` of an area, which is any module in thi
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -112,6 +113,8 @@ class Outcome:
 
     @property
     def ratio(self) -> float:
+        if not self.peer:
+            return float("nan")
         return median(self.peer) / median(self.ours) if median(self.ours) > 0 else float("inf")
 
     @property
@@ -119,7 +122,7 @@ class Outcome:
         if self.failure:
             return "failed"
         target = self.case.target
-        if target is None:
+        if target is None or (target.kind == "faster" and not self.peer):
             return "shown"
         reached = {
             "at most": lambda: median(self.ours) <= target.bound,
@@ -143,7 +146,7 @@ class Outcome:
             "work": case.work,
             "target": None if case.target is None else [case.target.kind, case.target.bound],
             "measured": measured,
-            "ratio": None if self.failure else self.ratio,
+            "ratio": None if self.failure or not self.peer else self.ratio,
             "verdict": self.verdict,
             "failure": self.failure,
         }
@@ -216,11 +219,16 @@ class Side:
         return "\n".join(lines[-12:]) or f"ended with status {self._process.returncode} and said nothing"
 
 
+def is_installed(peer: str) -> bool:
+    """Whether a peer is there to be measured."""
+    return importlib.util.find_spec(peer) is not None
+
+
 def measure(module: str, index: int, case: Case, repeats: int | None = None) -> Outcome:
     """Measure both sides of ``module.CASES[index]`` in turns; a side that fails ends its case only."""
     outcome = Outcome(case)
     rounds = repeats or case.repeats
-    order: tuple[SideName, SideName] = ("peer", "ours")
+    order: tuple[SideName, ...] = ("peer", "ours") if is_installed(case.peer) else ("ours",)
     speaker: SideName = "peer"
     open_sides: dict[SideName, Side] = {}
     try:
@@ -292,11 +300,13 @@ class Table:
             return self._line([case.name, "", "", "", show_target(case), "failed"])
         sides = [
             f"{show_value(case, median(samples))} ({show_value(case, min(samples)).removesuffix(rate_unit)})"
+            if samples
+            else "not installed"
             for samples in (outcome.peer, outcome.ours)
         ]
         if case.peer != "joblib":
             sides[0] = f"{case.peer}: {sides[0]}"
-        ratio = f"{outcome.ratio:.3g}×"
+        ratio = f"{outcome.ratio:.3g}×" if outcome.peer else ""
         return self._line([case.name, *sides, ratio, show_target(case), outcome.verdict])
 
     def _line(self, cells: Sequence[str]) -> str:

@@ -55,6 +55,7 @@ CASES = [
     Case("figure", figure, is_result, faster(5), peer="json", unit="MB", repeats=2),
     Case("dies", lambda lib, folder: lambda: __import__("os")._exit(3), nothing, peer="json"),
     Case("prints", lambda lib, folder: lambda: print("to standard output"), nothing, peer="json", repeats=1),
+    Case("no peer", turns, nothing, faster(2), peer="nothing_of_this_name", repeats=3),
 ]
 """
 
@@ -164,3 +165,10 @@ def test_the_check_fails_where_a_target_is_missed(harness, measure, monkeypatch,
     assert run(ours=3.0) == 1
     assert "1 of 1 not reached: figure" in capsys.readouterr().out
     assert json.loads((tmp_path / "figures.json").read_text())["outcomes"][0]["verdict"] == "missed"
+
+
+def test_a_peer_that_is_not_installed_is_told_and_ours_measured_alone(harness, measure) -> None:
+    outcome = measure("no peer")
+    assert (outcome.peer, len(outcome.ours), outcome.verdict) == ([], 3, "shown")
+    assert "not installed" in harness.Table([outcome.case], "joblib").row(outcome)
+    assert outcome.as_json()["ratio"] is None
