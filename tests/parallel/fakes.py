@@ -41,7 +41,7 @@ class FakeCrew:
         func, args, kwargs = task
         return func, copy.deepcopy(args), kwargs
 
-    def send(self, worker, first, tasks):
+    def send(self, worker, first, tasks, attempt=1):
         assert self.ended is None
         assert worker not in self.revoked, "sent to a worker that has not given up what was taken back"
         self.sent.append((worker, first, len(tasks)))

@@ -91,7 +91,7 @@ class VirtualCrew:
         self.messages = self.revokes = 0
         self.busy = 0.0
 
-    def send(self, worker: int, first: int, parcels: Sequence[object]) -> None:
+    def send(self, worker: int, first: int, parcels: Sequence[object], attempt: int = 1) -> None:
         self._clock.now += MESSAGE
         self.messages += 1
         state = self._all[worker]

@@ -516,7 +516,7 @@ class PlanMachine(RuleBasedStateMachine):
         index = data.draw(st.sampled_from(sorted(self.waiting)))
         self.waiting.remove(index)
         self.backlog.add(index)
-        self.plan.needs(index, 1)
+        self.plan.needs(index, 1, again=True)
 
     def finish(self, indices):
         assert not self.finished & set(indices)

@@ -235,9 +235,9 @@ class Plan:
         self.taken += count
         self._open += count
 
-    def needs(self, first: int, count: int) -> None:
-        """These tasks need a worker."""
-        self._batches += 1
+    def needs(self, first: int, count: int, *, again: bool = False) -> None:
+        """These tasks need a worker; `again`, if they were named by `repeats`."""
+        self._batches += not again
         self._backlog.append((first, count))
 
     def answered(self, count: int) -> None:
@@ -245,13 +245,13 @@ class Plan:
         self._batches += 1
         self.finished += count
 
-    def repeats(self, count: int, pieces: int) -> None:
-        """So many finished tasks of a span will be run again; each is then named by `needs`.
+    def repeats(self, count: int, chunks: int) -> None:
+        """So many tasks of a finished span will be run again, the others are handed over in so many chunks.
 
-        The rest of the span will be handed over in so many pieces.
+        Each is then named by `needs`, as a span of one; until then it counts as one that is open.
         """
         self.finished -= count
-        self._batches += pieces - 1
+        self._batches += count + chunks - 1
 
     def next_send(self, now: float = 0.0) -> Send | None:
         """The span to send next, and to whom; None where there is none, or nobody free."""

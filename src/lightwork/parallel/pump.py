@@ -274,7 +274,7 @@ class Pump:
             self._prepared = iter(list(self._prepared))
         if self._recourse.until < inf:
             for index, parcel in self._recourse.due(perf_counter()):
-                self._needs(index, [parcel])
+                self._needs(index, [parcel], again=True)
         while True:
             begun = perf_counter()
             if not plan.waiting():
@@ -370,9 +370,9 @@ class Pump:
             self._plan.took(len(items))
             self._sort(first, items)
 
-    def _needs(self, first: int, parcels: Sequence[object]) -> None:
+    def _needs(self, first: int, parcels: Sequence[object], *, again: bool = False) -> None:
         self._out[first] = parcels
-        self._plan.needs(first, len(parcels))
+        self._plan.needs(first, len(parcels), again=again)
 
     def _sort(self, first: int, items: Sequence[object]) -> None:
         """Tell answers from tasks that need a worker; both go on in runs of neighbours."""
@@ -543,8 +543,8 @@ class Pump:
         """Let the recourse say what becomes of a span with failures: what is run again is not finished."""
         recourse = self._recourse
         chunks = recourse.settle(first, results, failures, parcels, perf_counter(), final=final)
-        if again := len(results) - sum(len(chunk.results) for chunk in chunks):
-            self._plan.repeats(again, len(chunks))
+        again = len(results) - sum(len(chunk.results) for chunk in chunks)
+        self._plan.repeats(again, len(chunks))
         over = [index for index in failures if index not in recourse.attempts]
         for index in over:
             self._finishes.pop(index, None)
