@@ -4,13 +4,14 @@ Three parties, each with its own state:
 
 - **Whoever submits** writes its call down in its own thread, so that what its arguments become later makes no
   difference, and leaves the job in `Desk._inbox`. No code of the user's runs under the lock.
-- **The keeper** alone talks to the workers. It hires a crew when there is something to do, gives every worker one job
-  at a time, and hands the crew back when nothing has come for a while, so that idle executors hold no workers.
+- **The keeper** alone talks to the workers. It hires a crew when there is something to do, sends jobs as a `Plan` says,
+  and hands the crew back when nothing has come for a while, so that idle executors hold no workers.
 - **The executor** is not known here: a desk whose executor was dropped is told to retire, and the keeper ends when the
   last job is done.
 
-One job at a time: a job behind another could wait for ever where the first waits for it (at a barrier, say), and
-whoever submits two jobs to two workers expects them to run at once.
+Jobs are queued with a worker only while they are measured to be short. A job must not wait behind another that may wait
+for it in turn (at a barrier, say): what lies behind a job that takes longer than a few milliseconds is taken back, and
+begun by whoever is idle. A job that was sent counts as running, though, and cannot be cancelled any more.
 
 What ends a crew (an initializer that raises, no room for workers) breaks the desk: every job gets that error. A worker
 that dies does not: the job that it ran fails, and another worker takes its place.
@@ -23,13 +24,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from math import inf
 from time import monotonic
 from typing import Final, cast
 
 from lightwork.errors import LightworkError
 from lightwork.parallel.backends import blame, processes
-from lightwork.parallel.backends.base import CrewOptions, Died, Done, Event, Task
+from lightwork.parallel.backends.base import Back, CrewOptions, Died, Done, Event, Task
 from lightwork.parallel.backends.outgoing import Written, write_down
+from lightwork.parallel.batching import Pace
+from lightwork.parallel.plan import Plan
 from lightwork.workers.pool import lend_pool
 from lightwork.workers.segments import Segment, SharedSegments
 
@@ -38,8 +42,6 @@ __all__ = ["Desk", "Job"]
 # Seconds without a job after which the workers are free for others. Chosen by guess: hiring them again takes a
 # fraction of a millisecond, so little is lost; and workers must not be held for minutes, as idle ones leave then.
 _IDLE: Final = 1.0
-# A job whose worker dies so often before it is begun is to blame.
-_MOST_LOSSES: Final = 3
 
 
 class Job:
@@ -57,18 +59,21 @@ class Job:
         Turns what the worker returned into the result.
     """
 
-    __slots__ = ("finish", "future", "gone", "index", "losses", "numbers", "segments", "task", "written")
+    __slots__ = ("finish", "future", "gone", "index", "is_defined", "numbers", "segments", "task", "written")
 
     def __init__(self, task: Task[object], finish: Callable[[object], object] | None) -> None:
         self.index = -1
         self.future: Future[object] = Future()
         self.task = task
         self.finish = finish
-        self.losses = 0
+        self.is_defined = False
         self.written: Written | None = None
         self.numbers: Sequence[int] = ()
         self.segments: list[Segment] = []
         self.gone: Sequence[int] = ()
+
+
+_Ended = tuple[Job, object, "BaseException | None"]
 
 
 class Desk:
@@ -105,7 +110,10 @@ class Desk:
         self._segments: SharedSegments | None = None
         self._crew: processes.ProcessCrew | None = None
         self._backlog: deque[Job] = deque()
-        self._idle: deque[int] = deque()
+        self._plan = Plan(inf, Pace(1), in_batches=False, workers=count)
+        self._pace = Pace(1)
+        self._hired = 0
+        self._looked = 0.0
         self._out: dict[int, Job] = {}
         self._definitions: list[bytes] = []
 
@@ -215,31 +223,44 @@ class Desk:
         return True
 
     def _cancel(self) -> None:
-        """Cancel what has not begun; whoever waits for it is told now."""
-        waiting = [job for job in self._backlog if not job.losses]
-        self._backlog = deque(job for job in self._backlog if job.losses)
+        """Cancel what was not sent; whoever waits for it is told now."""
+        waiting, self._backlog = self._backlog, deque()
         for job in waiting:
             job.future.cancel()
             job.future.set_running_or_notify_cancel()
             self._drop(job)
 
     def _hand_out(self) -> None:
-        """Send the next jobs to idle workers."""
-        while self._backlog:
-            if not self._idle and not self._hire():
+        """Send what the plan allows."""
+        plan = self._plan
+        while True:
+            if not plan.waiting():
+                if not self._backlog:
+                    return
+                if len(self._out) >= self._hired < self._count:
+                    self._hire()
+                    plan = self._plan
+                if not plan.room():
+                    return
+                job = self._backlog.popleft()
+                if not job.future.set_running_or_notify_cancel():
+                    self._drop(job)
+                    continue
+                self._out[job.index] = job
+                plan.took(1)
+                plan.needs(job.index, 1)
+            send = plan.next_send(monotonic())
+            if send is None:
                 return
-            job = self._backlog.popleft()
-            if not job.losses and not job.future.set_running_or_notify_cancel():
-                self._drop(job)
-                continue
-            worker = self._idle.popleft()
-            self._out[worker] = job
-            self._send(worker, job, cast(processes.ProcessCrew, self._crew), cast(Written, job.written))
+            job = self._out[send.first]
+            self._send(send.worker, job, cast(processes.ProcessCrew, self._crew), cast(Written, job.written))
 
     def _send(self, worker: int, job: Job, crew: processes.ProcessCrew, written: Written) -> None:
         if job.gone:
             crew.drop_segments(job.gone)
-        if written.definitions is not None and not job.losses:
+            job.gone = ()
+        if written.definitions is not None and not job.is_defined:
+            job.is_defined = True
             self._definitions.append(written.definitions)
             crew.define(written.definitions)
         parcel = crew.admit(job.index, job.task, written.data, job.numbers, job.segments)
@@ -249,25 +270,27 @@ class Desk:
         if job.segments:
             self._shared_segments().give_back(job.segments)
 
-    def _hire(self) -> bool:
-        """Get workers, as far as there are jobs for them; whether there are any idle ones now."""
+    def _hire(self) -> None:
+        """Get more workers, as far as there are jobs for them."""
+        wanted = min(self._count - self._hired, len(self._backlog))
         crew = self._crew
-        wanted = min(self._count - len(self._out), len(self._backlog))
-        if crew is None:
-            crew = processes.lend(
-                self._count, self._options, at_first=wanted, segments=self._shared_segments()
-            )
-            self._idle.extend(crew.workers)
-            for definitions in self._definitions:
-                crew.define(definitions)
-            self._crew = crew
-            with self._lock:
-                self._ring = crew.listen()
-                if self._inbox:  # it came while nobody could ring
-                    self._call()
-        elif wanted > 0:
-            self._idle.extend(crew.enlarge(wanted))
-        return bool(self._idle)
+        if crew is not None:
+            for worker in crew.enlarge(wanted):
+                self._plan.up(worker)
+            self._hired += wanted
+            return
+        crew = processes.lend(self._count, self._options, at_first=wanted, segments=self._shared_segments())
+        for definitions in self._definitions:
+            crew.define(definitions)
+        self._crew = crew
+        self._hired = wanted
+        self._pace = Pace(1)
+        self._plan = Plan(inf, self._pace, in_batches=False, workers=self._count)
+        self._plan.begin(crew.workers)
+        with self._lock:
+            self._ring = crew.listen()
+            if self._inbox:  # it came while nobody could ring
+                self._call()
 
     def _shared_segments(self) -> SharedSegments:
         with self._lock:
@@ -277,54 +300,59 @@ class Desk:
 
     def _wait(self) -> Sequence[Event]:
         """What the workers have done; where nothing is to be done, the crew is handed back after a while."""
-        crew = self._crew
+        crew, due = self._crew, self._plan.due
         if crew is None:
             return ()
+        if due <= self._looked:
+            late = self._plan.take_back(self._looked)
+            return crew.revoke(late) if late else ()
         begun = monotonic()
-        events = crew.wait(None if self._out else _IDLE)
-        if not events and not self._out and monotonic() - begun >= _IDLE:
-            with self._lock:
-                if self._inbox:
-                    return ()
-                self._ring = None
-            self._crew = None
-            self._idle.clear()
-            crew.release()
+        until = due if self._out else min(due, begun + _IDLE)
+        events = crew.wait(None if until == inf else max(0.0, until - begun))
+        self._looked = monotonic()
+        if not events and not self._out and self._looked - begun >= _IDLE:
+            self._hand_back(crew)
         return events
+
+    def _hand_back(self, crew: processes.ProcessCrew) -> None:
+        with self._lock:
+            if self._inbox:
+                return
+            self._ring = None
+        self._crew = None
+        self._hired = 0
+        crew.release()
 
     def _hand_over(self, events: Sequence[Event]) -> None:
         """Give each future what became of its job, once the workers have their next."""
-        ended: list[tuple[Job, object, BaseException | None]] = []
+        ended: list[_Ended] = []
         for event in events:
             if isinstance(event, Done):
-                ended.append(self._done(event))
+                self._done(event, ended)
             elif isinstance(event, Died):
-                ended += self._died(event)
+                self._died(event, ended)
+            elif isinstance(event, Back):
+                for first, kept in reversed(event.kept):  # each goes before what came back already
+                    self._plan.back(event.worker, first, kept)
             else:
-                self._idle.append(event.worker)
+                self._plan.up(event.worker)
         if ended and self._backlog and self._crew is not None:
             self._hand_out()
             self._crew.flush()
         for job, result, error in ended:
             _settle(job, result, error)
 
-    def _done(self, done: Done) -> tuple[Job, object, BaseException | None]:
-        job = self._out.pop(done.worker)
-        self._idle.append(done.worker)
+    def _done(self, done: Done, ended: list[_Ended]) -> None:
+        if not self._plan.done(done.worker, done.first, self._looked):
+            return  # it was sent to another meanwhile
+        self._pace.ran(1, done.seconds)
         failure = None if done.failures is None else done.failures[done.first]
-        return job, done.results[0], failure
+        ended.append((self._out.pop(done.first), done.results[0], failure))
 
-    def _died(self, died: Died) -> list[tuple[Job, object, BaseException | None]]:
-        """The job that its worker was running fails; one that it had not begun is sent again."""
-        job = self._out.pop(died.worker, None)
-        if job is None:
-            self._idle.remove(died.worker)
-            return []
-        job.losses += 1
-        if died.claimed is None and job.losses <= _MOST_LOSSES:
-            self._backlog.appendleft(job)
-            return []
-        return [(job, None, died.error)]
+    def _died(self, died: Died, ended: list[_Ended]) -> None:
+        blamed = self._plan.died(died.worker, died.claimed).blamed
+        if blamed is not None:
+            ended.append((self._out.pop(blamed), None, died.error))
 
     # --- the end ------------------------------------------------------------------------------------
 

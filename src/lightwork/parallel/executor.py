@@ -22,11 +22,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from itertools import count, islice
-from multiprocessing.context import BaseContext
 from operator import index
 from time import monotonic
 from types import TracebackType
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.parallel.backends.base import CrewOptions
@@ -38,6 +37,9 @@ from lightwork.workers.chunks import OwnInitializer, run_chunk
 from lightwork.workers.functions import Found, Remembered, inside_worker
 from lightwork.workers.limits import cpu_count
 from lightwork.workers.pool import lend_pool
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 __all__ = ["ProcessExecutor"]
 

@@ -189,7 +189,8 @@ class Definitions:
     Parameters
     ----------
     known : mapping
-        What has been sent already, by name.
+        What was sent earlier, by name. Something else that has such a name by now goes by value: what was written
+        down earlier means the old one.
 
     Attributes
     ----------
@@ -199,6 +200,7 @@ class Definitions:
 
     def __init__(self, known: Mapping[str, object] = MappingProxyType({})) -> None:
         self.special = {**entropy.reducers(), **filemaps.reducers()}
+        self._earlier = known
         self._known = dict(known)
         self._new: dict[str, object] = {}
 
@@ -212,7 +214,10 @@ class Definitions:
         if not isinstance(value, FunctionType | type) or getattr(value, "__module__", None) not in MAIN:
             return False
         name = value.__qualname__
-        if vars(sys.modules["__main__"]).get(name) is not value:
+        if (
+            vars(sys.modules["__main__"]).get(name) is not value
+            or self._earlier.get(name, value) is not value
+        ):
             return False
         if self._known.get(name) is not value:
             self._known[name] = self._new[name] = value
