@@ -30,6 +30,16 @@ def square(x, dtype=float):
 
 def plain(x):
     return square(x)[0]
+
+@memory.cache
+def total(array):
+    note(int(array[0]))
+    return float(array.sum())
+
+@memory.cache(store_if=lambda result: False)
+def unkept(x):
+    note(x)
+    return x
 """
 
 
@@ -63,6 +73,44 @@ def test_equal_calls_in_one_loop_are_computed_once(module, log):
     found = Parallel(n_jobs=2)(delayed(features.square)(x % 3) for x in range(30))
     assert [array[0] for array in found] == [(x % 3) ** 2 for x in range(30)]
     assert sorted(what for what, _ in log()) == [0, 1, 2]
+    assert len({id(array) for array in found}) == 30
+    found[0][:] = 7
+    assert found[3][0] == features.square(0)[0] == 0
+
+
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+@pytest.mark.parametrize("how", ["list", "generator", "generator_unordered"])
+def test_equal_calls_are_sent_once(module, log, backend, how):
+    features = module(_SOURCE.format(mode=None))
+    sent = []
+
+    class Counted(Parallel):
+        def print_progress(self):
+            sent.append(self.n_dispatched_tasks)
+
+    buffer = np.zeros(3)
+
+    def tasks():
+        for x in [0, 0, 1, 0, 1, 2]:
+            buffer[:] = x  # each is what it was when it was taken
+            yield delayed(features.total)(buffer)
+
+    found = list(
+        Counted(n_jobs=2, backend=backend, return_as=how)(
+            tasks()
+            if backend == "processes"
+            else (delayed(features.total)(np.full(3, x)) for x in [0, 0, 1, 0, 1, 2])
+        )
+    )
+    assert sorted(found) == [0, 0, 0, 3, 3, 6]
+    assert sorted(what for what, _ in log()) == [0, 1, 2]
+    assert sent[-1] == 6
+
+
+def test_what_is_not_kept_is_computed_by_each(module, log):
+    features = module(_SOURCE.format(mode=None))
+    assert Parallel(n_jobs=2)(delayed(features.unkept)(x % 2) for x in range(6)) == [0, 1] * 3
+    assert sorted(what for what, _ in log()) == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_task_may_call_what_remembers(module, log):

@@ -22,7 +22,7 @@ from lightwork.memory.entry import Absent
 from lightwork.memory.function import MAIN
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.telling import expect
-from lightwork.workers.functions import Missing
+from lightwork.workers.functions import Found, Missing
 
 if TYPE_CHECKING:
     from lightwork.memory.key import Values
@@ -50,7 +50,17 @@ def missing(
         (key.path, *args),
         kwargs,
         partial(_finish, func, key, args, kwargs),
+        same=key.path,
+        again=partial(_again, func, key, *((args, kwargs) if func.verbose > 1 else ((), {}))),
     )
+
+
+def _again(
+    func: MemorizedFunc[..., object], key: Key, args: Values, kwargs: Mapping[str, object]
+) -> Found | None:
+    """The result of a call whose equal has been computed."""
+    value = func.recall(key, args, kwargs)
+    return None if isinstance(value, Absent) else Found(value)
 
 
 def code_of(key: Key) -> Code:

@@ -163,7 +163,7 @@ class ProcessExecutor(Executor):
             answer = cast(Remembered, fn).__lightwork_lookup__(args, kwargs)
             if isinstance(answer, Found):
                 return _done(answer.value)
-            fn, args, kwargs, finish = answer
+            fn, args, kwargs, finish = answer[:4]
         if inside_worker() or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
             return _run_here(fn, args, kwargs, finish)
         job = Job((fn, tuple(args), dict(kwargs)), finish)

@@ -245,6 +245,20 @@ class Plan:
         self._batches += 1
         self.finished += count
 
+    def waits(self, count: int, *, aside: bool) -> None:
+        """So many tasks wait for the results of others, each by itself; `aside`: they fill no window meanwhile."""
+        if aside:
+            self._open -= count
+        else:
+            self._batches += count
+
+    def waited(self, *, aside: bool) -> None:
+        """One of them waits no more; it is named by `needs` or by `answered` now."""
+        if aside:
+            self._open += 1
+        else:
+            self._batches -= 1
+
     def repeats(self, count: int, chunks: int) -> None:
         """So many tasks of a finished span will be run again, the others are handed over in so many chunks.
 

@@ -26,12 +26,13 @@ from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import Back, Crew, Died, Done, Encode, Event, Task, task_of
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Block, Calls
+from lightwork.parallel.doubles import Double, Doubles
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.reading import Reading
 from lightwork.parallel.recourse import SKIPPED, Recourse, keep_partial
 from lightwork.parallel.tasks import is_plain, refusal, triple
-from lightwork.workers.functions import Found, Remembered
+from lightwork.workers.functions import Found, Missing, Remembered
 from lightwork.workers.payload import ATOMS
 
 __all__ = ["Pump", "Watcher"]
@@ -67,8 +68,11 @@ class _Answer(NamedTuple):
     task: Task[object] | None = None
 
 
-def _is_answer(item: object) -> bool:
-    return type(item) is _Answer
+_APART = (_Answer, Double)  # what is not sent, or not yet
+
+
+def _apart(item: object) -> type | None:
+    return type(item) if type(item) in _APART else None
 
 
 class Pump:
@@ -127,7 +131,8 @@ class Pump:
         self._watcher = watcher
         self._out: dict[int, Sequence[object]] = {}
         self._finishes: dict[int, Callable[[object], object]] = {}
-        self._answers = 0
+        self._doubles = Doubles()
+        self._apart = 0
         self._held: list[object] = []
         self._collecting = False
         self._process = 0
@@ -339,7 +344,7 @@ class Pump:
             if not items:
                 return
         plan.took(len(items))
-        if not self._answers:
+        if not self._apart:
             self._needs(first, items)
             return
         self._sort(first, items)
@@ -358,10 +363,10 @@ class Pump:
         return block
 
     def _take_answers(self) -> None:
-        """While the next tasks are answered, take them too: in a list they fill no window."""
+        """While the next tasks need no worker, take them too: in a list they fill no window."""
         items: list[object] = []
         for item in islice(self._prepared, _MOST_ANSWERS):
-            if type(item) is not _Answer:
+            if type(item) not in _APART:
                 self._held = [item]
                 break
             items.append(item)
@@ -375,19 +380,21 @@ class Pump:
         self._plan.needs(first, len(parcels), again=again)
 
     def _sort(self, first: int, items: Sequence[object]) -> None:
-        """Tell answers from tasks that need a worker; both go on in runs of neighbours."""
+        """Tell answers, and what waits for an equal task, from what needs a worker; all in runs of neighbours."""
         start = 0
-        for answered, group in groupby(items, _is_answer):
+        for kind, group in groupby(items, _apart):
             run = list(group)
-            if answered:
+            if kind is _Answer:
                 self._answer_run(first + start, cast("list[_Answer]", run))
+            elif kind is Double:
+                self._let_wait(cast("list[Double]", run))
             else:
                 self._needs(first + start, run)
             start += len(run)
         self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
 
     def _answer_run(self, first: int, run: list[_Answer]) -> None:
-        self._answers -= len(run)
+        self._apart -= len(run)
         self._plan.answered(len(run))
         failures = {
             index: answer.error for index, answer in enumerate(run, first) if answer.error is not None
@@ -419,29 +426,32 @@ class Pump:
                 if not callable(func):
                     raise TaskFormatError(refusal(index, task))
                 may_know = known[type(func)] = hasattr(type(func), "__lightwork_lookup__")
-            if may_know:
-                answer = self._look_up(index, *task)
-                if isinstance(answer, _Answer):
-                    yield answer
-                    continue
-                task = answer
+            answer = self._look_up(index, *task) if may_know else None
+            if isinstance(answer, _Answer):
+                yield answer
+                continue
+            if answer is not None:
+                task = answer.func, tuple(answer.args), dict(answer.kwargs)
             if self._crew is None:
                 encode = self._hire_crew().encode
-            if encode is None:
-                self._settled = None if may_know else func
-                yield task
-                continue
             try:
-                parcel = encode(index, task)
+                parcel = task if encode is None else encode(index, task)
             except Exception as error:
                 yield self._answer(index, None, error, task)
                 continue
-            settled = self._settled = func if parcel is given else None
-            yield parcel
+            if answer is not None:
+                settled = self._settled = None
+                yield self._perhaps_double(index, answer, parcel)
+            elif encode is None:
+                self._settled = func
+                yield parcel
+            else:
+                settled = self._settled = func if parcel is given else None
+                yield parcel
 
     def _look_up(
         self, index: int, func: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> _Answer | Task[object]:
+    ) -> _Answer | Missing:
         """Ask a function that may know its results."""
         try:
             answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
@@ -451,13 +461,21 @@ class Pump:
             return self._answer(index, answer.value)
         if answer.finish is not None:
             self._finishes[index] = answer.finish
-        return answer.func, tuple(answer.args), dict(answer.kwargs)
+        return answer
+
+    def _perhaps_double(self, index: int, answer: Missing, parcel: object) -> object:
+        """A task as it will be sent; or, if one with an equal result is under way, what waits for it."""
+        same, again = answer.same, answer.again
+        if same is None or again is None or not self._doubles.follows(index, same):
+            return parcel
+        self._apart += 1
+        return Double(index, same, parcel, again)
 
     def _answer(
         self, index: int, value: object, error: Exception | None = None, task: Task[object] | None = None
     ) -> _Answer:
         self._finishes.pop(index, None)
-        self._answers += 1
+        self._apart += 1
         return _Answer(value, error, task)
 
     # --- what became of them ------------------------------------------------------------------------
@@ -559,3 +577,38 @@ class Pump:
             self._collecting
         ):  # a list is not waited for: results that must wait for their turn hold up nothing
             self._plan.handed(len(results))
+        if self._doubles:
+            for index in range(first, first + len(results)):
+                for double in self._doubles.ended(index):
+                    self._look_again(double)
+
+    # --- equal tasks --------------------------------------------------------------------------------
+
+    def _let_wait(self, run: list[Double]) -> None:
+        self._apart -= len(run)
+        self._plan.waits(len(run), aside=self._collecting)  # like answers, they fill no window of a list
+        for double in run:
+            if not self._doubles.wait(double):
+                self._look_again(double)
+
+    def _look_again(self, double: Double) -> None:
+        """The equal task has ended: take its result, or send this one after all."""
+        index = double.number
+        self._plan.waited(aside=self._collecting)
+        failures: dict[int, BaseException] = {}
+        value: object = None
+        try:
+            found = double.again()
+            if found is None:
+                self._needs(index, [double.parcel])
+                return
+            value = found.value
+        except Exception as error:
+            failures = {index: error}
+        self._finishes.pop(index, None)
+        self._plan.answered(1)
+        cast(Crew, self._crew).forget([index])
+        if failures:
+            self._settle_failures(index, [None], failures, [double.parcel], final=True)
+        else:
+            self._add(index, [value], None)

@@ -9,7 +9,7 @@ other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple, Protocol
 
 __all__ = [
@@ -35,12 +35,18 @@ class Found(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """The result must be computed: what to send to the worker, and what to do with its answer."""
+    """The result must be computed: what to send to the worker, and what to do with its answer.
+
+    Calls with equal results have one name (`same`), where that is known; of those under way at one time a loop sends
+    one, and then asks `again` for each of the others.
+    """
 
     func: Callable[..., object]
     args: tuple[object, ...]
     kwargs: Mapping[str, object]
     finish: Callable[[object], object] | None = None
+    same: Hashable | None = None
+    again: Callable[[], Found | None] | None = None
 
 
 class Remembered(Protocol):

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar, Token
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from types import TracebackType
 from typing import Any, cast
@@ -93,14 +93,19 @@ class _InsideRemembered(Inside):
                 answer = func.__lightwork_lookup__(args[1:], kwargs, self.seed.stream(number).token)
         if isinstance(answer, Found):
             return answer
-        finish = answer.finish
+        finish, again = answer.finish, answer.again
 
         def finished(value: object) -> object:
             with _Around(self, number):
                 return cast("Callable[[object], object]", finish)(value)
 
         inner = Inside(answer.func, self.seed, self.settings, whole_process=self.whole_process)
-        return Missing(inner, (number, *answer.args), answer.kwargs, finish and finished)
+        looked = again and partial(self._look_again, again)
+        return Missing(inner, (number, *answer.args), answer.kwargs, finish and finished, answer.same, looked)
+
+    def _look_again(self, again: Callable[[], Found | None]) -> Found | None:
+        with _Around(self, None):
+            return again()
 
 
 class _Around:
