@@ -742,6 +742,35 @@ def test_explain(module, capsys):
     ]
 
 
+def test_explain_tells_what_may_be_fetched_by_a_computed_name(module, capsys):
+    made = module(
+        "import importlib, operator\n"
+        "def plain(x): return x\n"
+        "def f(x, name='plain'):\n"
+        "    return globals()[name](x), getattr(x, name), importlib.import_module(name), operator.attrgetter(name)\n"
+    )
+    explain(made.f)
+    assert (
+        "  may fetch code by names that are computed, which is not seen: "
+        "f: getattr, f: globals, f: importlib.import_module, f: operator.attrgetter"
+    ) in capsys.readouterr().out.splitlines()
+    explain(made.plain)
+    assert "computed" not in capsys.readouterr().out
+
+
+def test_ufuncs_of_no_library_are_said_to_be_opaque(module):
+    made = module(
+        "import numpy as np\n"
+        "from numpy import sin, abs as size\n"
+        "twice = np.frompyfunc(lambda x: 2 * x, 1, 1)\n"
+        "def f(x): return sin(x), size(x)\n"
+        "def g(x): return twice(x)\n"
+    )
+    fingerprint(made.f)
+    with pytest.warns(NotFollowedWarning, match=r"g: twice \(ufunc, of which only the name is known\)"):
+        fingerprint(made.g)
+
+
 def since(module, text, new_text, name="f"):
     """What `explain` says when a module's text changes."""
     before = fingerprint(getattr(module(text), name))

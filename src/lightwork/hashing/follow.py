@@ -21,11 +21,12 @@ from typing import Any
 from lightwork.hashing import parts
 from lightwork.hashing.atoms import ATOMS, atom
 from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.compiled import extension
 from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of
 from lightwork.hashing.libraries import is_library_file
 from lightwork.hashing.scope import EVERYTHING, Scope, is_below, scope_of
 from lightwork.hashing.syntax import Chain, Names
-from lightwork.hashing.uses import BY_ID, CODE, digest_here, is_frozen, is_handle, size_of
+from lightwork.hashing.uses import BY_ID, CODE, digest_here, is_frozen, is_handle, is_opaque, size_of
 from lightwork.hashing.walk import Encoding, Steps, Walk
 from lightwork.observe.messages import shorten
 
@@ -37,6 +38,8 @@ LIBRARY = "libraries, by version"
 STATE = "state, left out: this code changes it"
 HANDLE = "handles, left out"
 UNFOLLOWED = "not followed"
+UNSEEN = "may fetch code by names that are computed, which is not seen"
+COMPILED = "compiled modules, by their files"
 IGNORED = "left out, as you said"
 
 
@@ -60,6 +63,7 @@ class Trace:
         self.changed: set[tuple[int, str]] = set()
         self.codes: dict[int, tuple[str, bytes, types.CodeType]] = {}
         self.places: dict[int, tuple[Any, dict[str, Any]]] = {}  # where -> name -> value seen there
+        self.modules: dict[str, bytes] = {}  # compiled ones of the user's: name -> digest of the file
         self.functions: list[Any] = []
         self.volatile: dict[int, tuple[Any, bytes]] = {}
         self.notes: dict[str, set[str]] = {}
@@ -85,7 +89,20 @@ class Trace:
         """Note a library's name and version."""
         root, _, version = name.partition(" ")
         if version:
+            self.note(LIBRARY, name)
             self.part(root, version.encode(), version)
+
+    def compiled(self, module: str | None) -> tuple[bytes, ...]:
+        """Return the digest of a module of the user's if it is compiled, and note it."""
+        found = None if module is None or self.ignores(module) else extension(module)
+        if found is None:
+            return ()
+        self.note(COMPILED, str(module))
+        self.modules[str(module)] = found.digest
+        self.part(f"compiled module `{module}`", found.digest)
+        if found.replaced:
+            self.changed_files.add(found.file)
+        return (found.digest,)
 
     def see(self, home: Any, name: str) -> Any:
         """Look a name up in a module's namespace or a class, and note what is there."""
@@ -265,6 +282,8 @@ def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -
     _note_state(space, names, trace)
     seen = set()
     for chain in names.used:
+        if chain in _COMPUTING:
+            trace.note(UNSEEN, f"{value.__qualname__}: {'.'.join(chain)}")
         home, name = _resolve(space, chain, trace)
         if (id(home), name) in seen:
             continue  # `x.a` and `x.b` both lead to x
@@ -288,6 +307,14 @@ def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -
             continue
         out.add(_text(dotted))
         out.add((yield from _value(content, f"{value.__qualname__}: {dotted}", label, walk, place)))
+
+
+# What fetches code by names that exist only when it runs.
+_COMPUTING = frozenset(
+    tuple(each.split("."))
+    for each in """getattr globals vars eval exec __import__ import_module importlib.import_module attrgetter
+    operator.attrgetter""".split()  # noqa: SIM905 - a table
+)
 
 
 def _note_state(space: dict[str, Any], names: Names, trace: Trace) -> None:
@@ -320,8 +347,14 @@ def _resolve(space: dict[str, Any], chain: Chain, trace: Trace) -> tuple[Any, st
     return home, chain[-1]
 
 
+# Functions that Cython made; each module of its has types of its own for them.
+_CYTHON = frozenset({"cython_function_or_method", "fused_cython_function"})
+
+
 def _is_code(value: Any) -> bool:
-    return isinstance(value, CODE) or (callable(value) and hasattr(value, "__wrapped__"))
+    if isinstance(value, CODE) or type(value).__name__ in _CYTHON:
+        return True
+    return callable(value) and (hasattr(value, "__wrapped__") or hasattr(value, "py_func"))
 
 
 def _data_term(value: Any, name: str, label: str, walk: Walk) -> bytes:
@@ -339,7 +372,10 @@ def _data_term(value: Any, name: str, label: str, walk: Walk) -> bytes:
         except HashError:
             pass  # said below, as of what is too large
         else:
-            trace.note(VALUE, name)
+            if is_opaque(value):
+                trace.note(UNFOLLOWED, f"{name} ({type(value).__name__}, of which only the name is known)")
+            else:
+                trace.note(VALUE, name)
             trace.part(label, term, shorten(value))
             if not is_frozen(value):
                 trace.volatile[id(value)] = (value, digest_here(value))
@@ -399,11 +435,16 @@ def _traced_class(value: type, walk: Walk) -> Steps:
     out.add(_text(fields))
     bases = [name_of_code(each) for each in (type(value), *value.__bases__)]
     trace.part(f"class {parts.named(value.__qualname__, where)}", repr((bases, fields)).encode())
+    compiled = trace.compiled(value.__module__)
+    for digest in compiled:
+        out.add(_text("compiled") + digest)
     space = vars(value)
     for key in sorted(space):
         content = space[key]
         if key in _NOT_BEHAVIOUR or _is_made(content, value) or isinstance(content, _SLOTS):
             continue
+        if compiled and not isinstance(content, types.FunctionType) and type(content) not in ATOMS:
+            continue  # the file's own
         out.add(_text(key))
         if (id(value), key) in trace.state or trace.ignores(f"{name}.{key}"):
             continue

@@ -27,6 +27,7 @@ from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import Sent, digest_code, to_send
 from lightwork.hashing.follow import (
     CLASS,
+    COMPILED,
     FUNCTION,
     HANDLE,
     IGNORED,
@@ -34,6 +35,7 @@ from lightwork.hashing.follow import (
     MISSING,
     STATE,
     UNFOLLOWED,
+    UNSEEN,
     VALUE,
     Trace,
     name_of_code,
@@ -53,9 +55,10 @@ class Fingerprint(NamedTuple):
     digest : bytes
         16 bytes, equal wherever the same code with the same values would run.
     tokens : tuple of bytes
-        One for each followed code object; to be compared with those of another process of the same Python.
+        One for each followed code object and compiled module; to be compared with those of another process of the
+        same Python.
     names : tuple of str
-        What each token stands for, as ``module.function``.
+        What each token stands for: ``module.function``, or the module.
     parts : tuple of (str, str)
         What it was made of, in words, each with a few digits and the short form of a value: to tell what changed.
     """
@@ -238,7 +241,7 @@ def definitions_to_send(func: Callable[..., Any], scope: Scope = EVERYTHING) -> 
 
 def _look(func: Any, scope: Scope) -> Record:
     digest, trace = _trace(func, scope)
-    codes = sorted({(name, token) for name, token, _ in trace.codes.values()})
+    codes = sorted({(name, token) for name, token, _ in trace.codes.values()} | set(trace.modules.items()))
     tokens, names = tuple([token for _, token in codes]), tuple([name for name, _ in codes])
     made = Fingerprint(digest, tokens, names, joined(trace.parts))
     _warn(func, trace)
@@ -295,7 +298,7 @@ def explain(
     fingerprint(func, scope)  # refuses what cannot be called, and gives the warnings
     print(f"{name} depends on", file=file)
     _, trace = _trace(func, scope)
-    for kind in (FUNCTION, CLASS, VALUE, LIBRARY, STATE, HANDLE, IGNORED, UNFOLLOWED):
+    for kind in (FUNCTION, CLASS, VALUE, LIBRARY, COMPILED, STATE, HANDLE, IGNORED, UNFOLLOWED, UNSEEN):
         if kind in trace.notes:
             print(f"  {kind}: {', '.join(sorted(trace.notes[kind]))}", file=file)
 
@@ -333,7 +336,7 @@ def _warn(func: Any, trace: Trace) -> None:
     if unfollowed:
         _tell(
             f"not followed, so changes there will not be noticed: {'; '.join(sorted(unfollowed))}. "
-            "Pass it as an argument instead",
+            "Pass it as an argument, or say what it depends on in depends_on=[...]",
             NotFollowedWarning,
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 from collections import OrderedDict
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from lightwork.hashing.atoms import Term
@@ -39,9 +40,12 @@ def version_of(module: str, walk: Walk) -> tuple[str, ...]:
     """Return the version of a library, where code counts."""
     if walk.trace is None:
         return ()
-    name = scope_of(walk).library_name(module)
-    walk.trace.library(name)
-    return (name,)
+    scope = scope_of(walk)
+    name = scope.library_name(module)
+    if scope.is_library_module(module):
+        walk.trace.library(name)
+        return (name,)
+    return (name, *walk.trace.compiled(module))
 
 
 _COPYREG: Any = copyreg  # typeshed lacks what pickle itself uses
@@ -61,9 +65,20 @@ def by_reduce(value: Any, walk: Walk) -> Taken:
     """Take an object apart as pickle does."""
     kind = type(value)
     if callable(value) and scope_of(walk).is_library_module(kind.__module__):
+        source = getattr(value, "py_func", None)
+        if isinstance(source, FunctionType):
+            # A compiler's (numba's): what it compiles, how, and which compiler.
+            options = getattr(value, "targetoptions", None)
+            return Taken(
+                "compiled " + name_of(kind),
+                (source, options, *version_of(kind.__module__, walk)),
+                (".py_func",),
+            )
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:
-            return Taken("wrapper " + name_of(kind), (wrapped,), (".__wrapped__",))
+            # The standard library's own have none: its versions do not count.
+            version = [each for each in version_of(kind.__module__, walk) if each]
+            return Taken("wrapper " + name_of(kind), (wrapped, *version), (".__wrapped__",))
     return of_reduced(value, kind, walk, reduced_of(value, walk))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from lightwork.hashing.atoms import ATOMS, quick
 from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.libraries import is_library_module
 from lightwork.hashing.scope import EVERYTHING
 from lightwork.hashing.walk import Walk
 
@@ -28,6 +29,10 @@ class _ById:
 
     def library(self, name: str) -> None:
         """Versions make no difference within a process."""
+
+    def compiled(self, module: str | None) -> tuple[bytes, ...]:
+        """Nor do the files of compiled modules."""
+        return ()
 
 
 BY_ID = _ById()
@@ -61,6 +66,18 @@ def is_handle(value: Any) -> bool:
     if type(value).__module__.partition(".")[0] == "lightwork":
         return True
     return any(f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in type(value).__mro__)
+
+
+def is_opaque(value: Any) -> bool:
+    """Whether a value is a NumPy ufunc that no library has: what it computes cannot be seen, only its name."""
+    kind = type(value)
+    if kind.__name__ != "ufunc" or kind.__module__ != "numpy":
+        return False
+    spaces = [vars(module) for name, module in list(sys.modules.items()) if is_library_module(name)]
+    if any(space.get(value.__name__) is value for space in spaces):
+        return False
+    # Few have another name than that under which their library keeps them.
+    return not any(value is each for space in spaces for each in list(space.values()))
 
 
 def size_of(value: Any) -> int | None:
