@@ -69,7 +69,7 @@ def test_each_key_is_computed_once(shape, numbers, how, eager):
     assert len({id(each) for each in found}) == len(found)  # to each its own
     assert memo.computed == Counter(set(numbers))
     assert loop.recorder.endings == [(len(numbers), True)]
-    assert not loop.pump._doubles
+    assert not loop.pump._intake.doubles
     assert not loop.pump._out
     assert loop.plan._open == loop.plan._batches == 0
 

@@ -1,9 +1,8 @@
 """Drives one loop: takes tasks, sends spans, waits for workers, hands results over. Decisions are the plan's.
 
 The pump runs in the caller's thread and only inside calls: of `collect`, or of ``next`` on the generator that `stream`
-made. It owns what the plan only has numbers for: the input, the tasks that are out (to send again after
-a death), and the crew, which is asked for when the first task needs a worker; so bad input and loops whose results
-are all remembered start none.
+made. It owns what the plan only has numbers for: the input (through `intake`), the tasks that are out (to send again
+after a death), and the crew.
 
 Whatever ends a loop early, be it an error, Ctrl-C, an input that raises, or a generator that is closed or dropped,
 leaves by one door: the crew is aborted and the exception goes on.
@@ -15,25 +14,23 @@ unless they are remembered, failed, or lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from math import inf
 from os import getpid
 from time import perf_counter
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
-from lightwork.errors import LightworkError, TaskFormatError
+from lightwork.errors import LightworkError
 from lightwork.parallel.backends import blame
-from lightwork.parallel.backends.base import Back, Crew, Died, Done, Encode, Event, Task, task_of
+from lightwork.parallel.backends.base import Back, Crew, Died, Done, Event, task_of
 from lightwork.parallel.batching import Pace
-from lightwork.parallel.blocks import Block, Calls
-from lightwork.parallel.doubles import Double, Doubles
+from lightwork.parallel.blocks import Calls
+from lightwork.parallel.doubles import Double
+from lightwork.parallel.intake import Answer, Intake, kind_apart
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.reading import Reading
 from lightwork.parallel.recourse import SKIPPED, Recourse, keep_partial
-from lightwork.parallel.tasks import is_plain, refusal, triple
-from lightwork.workers.functions import Found, Missing, Remembered
-from lightwork.workers.payload import ATOMS
 
 __all__ = ["Pump", "Watcher"]
 
@@ -56,23 +53,6 @@ class Watcher(Protocol):
 
 # Answers taken in one go before workers are looked after again: some milliseconds' worth.
 _MOST_ANSWERS = 512
-
-_are_atoms = ATOMS.issuperset
-
-
-class _Answer(NamedTuple):
-    """What became of a task that needs no worker: it is remembered, or it cannot travel, and then it is named."""
-
-    value: object
-    error: Exception | None = None
-    task: Task[object] | None = None
-
-
-_APART = (_Answer, Double)  # what is not sent, or not yet
-
-
-def _apart(item: object) -> type | None:
-    return type(item) if type(item) in _APART else None
 
 
 class Pump:
@@ -116,12 +96,9 @@ class Pump:
         reading: Reading | None = None,
     ) -> None:
         self._recourse = recourse or Recourse()
-        self._prepared = self._prepare(source)
-        self._calls = None if eager else calls
-        self._settled: object = None
+        self._intake = Intake(source, self._hire_crew, eager=eager, calls=calls)
         self._reading = reading or Reading()
         self._reads_elsewhere = reading is not None
-        self._eager = eager
         self._hire = hire
         self._crew: Crew | None = None
         self._plan = plan
@@ -130,10 +107,6 @@ class Pump:
         self._timeout = timeout
         self._watcher = watcher
         self._out: dict[int, Sequence[object]] = {}
-        self._finishes: dict[int, Callable[[object], object]] = {}
-        self._doubles = Doubles()
-        self._apart = 0
-        self._held: list[object] = []
         self._collecting = False
         self._process = 0
         self._looked = 0.0
@@ -274,9 +247,6 @@ class Pump:
             raise LightworkError(
                 "this loop was begun by the process that this one is forked from; read it there"
             )
-        if self._eager:
-            self._eager = False
-            self._prepared = iter(list(self._prepared))
         if self._recourse.until < inf:
             for index, parcel in self._recourse.due(perf_counter()):
                 self._needs(index, [parcel], again=True)
@@ -324,9 +294,7 @@ class Pump:
     def _end(self, *, whole: bool) -> None:
         if not self._ended:
             self._ended = True
-            # The input is closed and arguments are let go now, not when they happen to be collected.
-            self._prepared = iter(())
-            self._calls = None
+            self._intake.close()
             self._out.clear()
             self._watcher.ended(self._plan.finished, whole)
 
@@ -334,46 +302,23 @@ class Pump:
         """Take one span from the input; what needs no worker is answered at once."""
         plan = self._plan
         first = plan.taken
-        items: Sequence[object] | None = self._block(count)
-        if items is None:
-            items = [*self._held, *islice(self._prepared, count - len(self._held))]
-            self._held = []
+        items = self._intake.take(first, count)
         if len(items) < count:
             self.exhausted = True
             self._watcher.advanced(plan.finished, plan.taken + len(items), True)
             if not items:
                 return
         plan.took(len(items))
-        if not self._apart:
+        if not self._intake.apart:
             self._needs(first, items)
             return
         self._sort(first, items)
         if self._collecting and not self.exhausted:
-            self._take_answers()
-
-    def _block(self, count: int) -> Block | None:
-        """The next tasks in one piece, where they may be sent as they are without a look at each."""
-        calls, crew = self._calls, self._crew
-        if calls is None or crew is None or self._settled is not calls.func:
-            return None
-        block = calls.take(count, None if crew.encode is None else _are_atoms)
-        if block is None:  # from here on, each is written down by itself
-            self._calls = None
-            self._prepared = self._prepare(iter(calls), self._plan.taken)
-        return block
-
-    def _take_answers(self) -> None:
-        """While the next tasks need no worker, take them too: in a list they fill no window."""
-        items: list[object] = []
-        for item in islice(self._prepared, _MOST_ANSWERS):
-            if type(item) not in _APART:
-                self._held = [item]
-                break
-            items.append(item)
-        if items:
-            first = self._plan.taken
-            self._plan.took(len(items))
-            self._sort(first, items)
+            # While the next tasks need no worker, they are taken too: in a list they fill no window.
+            first = plan.taken
+            if items := self._intake.take_apart(_MOST_ANSWERS):
+                plan.took(len(items))
+                self._sort(first, items)
 
     def _needs(self, first: int, parcels: Sequence[object], *, again: bool = False) -> None:
         self._out[first] = parcels
@@ -382,10 +327,10 @@ class Pump:
     def _sort(self, first: int, items: Sequence[object]) -> None:
         """Tell answers, and what waits for an equal task, from what needs a worker; all in runs of neighbours."""
         start = 0
-        for kind, group in groupby(items, _apart):
+        for kind, group in groupby(items, kind_apart):
             run = list(group)
-            if kind is _Answer:
-                self._answer_run(first + start, cast("list[_Answer]", run))
+            if kind is Answer:
+                self._answer_run(first + start, cast("list[Answer]", run))
             elif kind is Double:
                 self._let_wait(cast("list[Double]", run))
             else:
@@ -393,8 +338,8 @@ class Pump:
             start += len(run)
         self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
 
-    def _answer_run(self, first: int, run: list[_Answer]) -> None:
-        self._apart -= len(run)
+    def _answer_run(self, first: int, run: list[Answer]) -> None:
+        self._intake.apart -= len(run)
         self._plan.answered(len(run))
         failures = {
             index: answer.error for index, answer in enumerate(run, first) if answer.error is not None
@@ -405,78 +350,6 @@ class Pump:
             self._settle_failures(first, values, failures, [answer.task for answer in run], final=True)
         else:
             self._add(first, values, None)
-
-    def _prepare(self, source: Iterator[object], first: int = 0) -> Iterator[object]:
-        """Each task in the form in which it waits for its worker, made before the next is taken from the input.
-
-        An input may use one buffer again and again (``buffer[:] = i; yield delayed(f)(buffer)``): each task must be
-        looked up, and written down where it will travel, with what the buffer holds now.
-        """
-        known: dict[type, bool] = {}
-        encode: Encode | None = None if self._crew is None else self._crew.encode
-        settled: object = None  # the function of the last task, if it may be sent without a further look
-        for index, given in enumerate(source, first):
-            task = given if is_plain(given) else triple(index, given)
-            func, args, kwargs = task
-            if func is settled and not kwargs and _are_atoms(map(type, args)):
-                yield task
-                continue
-            may_know = known.get(type(func))
-            if may_know is None:
-                if not callable(func):
-                    raise TaskFormatError(refusal(index, task))
-                may_know = known[type(func)] = hasattr(type(func), "__lightwork_lookup__")
-            answer = self._look_up(index, *task) if may_know else None
-            if isinstance(answer, _Answer):
-                yield answer
-                continue
-            if answer is not None:
-                task = answer.func, tuple(answer.args), dict(answer.kwargs)
-            if self._crew is None:
-                encode = self._hire_crew().encode
-            try:
-                parcel = task if encode is None else encode(index, task)
-            except Exception as error:
-                yield self._answer(index, None, error, task)
-                continue
-            if answer is not None:
-                settled = self._settled = None
-                yield self._perhaps_double(index, answer, parcel)
-            elif encode is None:
-                self._settled = func
-                yield parcel
-            else:
-                settled = self._settled = func if parcel is given else None
-                yield parcel
-
-    def _look_up(
-        self, index: int, func: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> _Answer | Missing:
-        """Ask a function that may know its results."""
-        try:
-            answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
-        except Exception as error:
-            return self._answer(index, None, error, (func, args, kwargs))
-        if isinstance(answer, Found):
-            return self._answer(index, answer.value)
-        if answer.finish is not None:
-            self._finishes[index] = answer.finish
-        return answer
-
-    def _perhaps_double(self, index: int, answer: Missing, parcel: object) -> object:
-        """A task as it will be sent; or, if one with an equal result is under way, what waits for it."""
-        same, again = answer.same, answer.again
-        if same is None or again is None or not self._doubles.follows(index, same):
-            return parcel
-        self._apart += 1
-        return Double(index, same, parcel, again)
-
-    def _answer(
-        self, index: int, value: object, error: Exception | None = None, task: Task[object] | None = None
-    ) -> _Answer:
-        self._finishes.pop(index, None)
-        self._apart += 1
-        return _Answer(value, error, task)
 
     # --- what became of them ------------------------------------------------------------------------
 
@@ -501,7 +374,7 @@ class Pump:
             raise LightworkError(f"worker {worker} answered {count} tasks with {len(results)} results")
         parcels = self._out.pop(first)
         self._pace.ran(count, seconds)
-        if self._finishes:
+        if self._intake.finishes:
             failures = self._finish(first, results, failures)
         if failures:
             self._settle_failures(first, results, failures, parcels)
@@ -516,12 +389,12 @@ class Pump:
         """Let those who asked for it turn what the worker returned into the result."""
         failed = dict(failures or {})
         for index in range(first, first + len(results)):
-            finish = self._finishes.get(index)
+            finish = self._intake.finishes.get(index)
             if finish is None or index in failed:
                 continue
             try:
                 results[index - first] = finish(results[index - first])
-                del self._finishes[index]
+                del self._intake.finishes[index]
             except Exception as error:
                 results[index - first] = None
                 failed[index] = error
@@ -565,7 +438,7 @@ class Pump:
         self._plan.repeats(again, len(chunks))
         over = [index for index in failures if index not in recourse.attempts]
         for index in over:
-            self._finishes.pop(index, None)
+            self._intake.finishes.pop(index, None)
         if over and self._crew is not None:
             self._crew.forget(over)
         for chunk in chunks:
@@ -577,18 +450,18 @@ class Pump:
             self._collecting
         ):  # a list is not waited for: results that must wait for their turn hold up nothing
             self._plan.handed(len(results))
-        if self._doubles:
+        if self._intake.doubles:
             for index in range(first, first + len(results)):
-                for double in self._doubles.ended(index):
+                for double in self._intake.doubles.ended(index):
                     self._look_again(double)
 
     # --- equal tasks --------------------------------------------------------------------------------
 
     def _let_wait(self, run: list[Double]) -> None:
-        self._apart -= len(run)
+        self._intake.apart -= len(run)
         self._plan.waits(len(run), aside=self._collecting)  # like answers, they fill no window of a list
         for double in run:
-            if not self._doubles.wait(double):
+            if not self._intake.doubles.wait(double):
                 self._look_again(double)
 
     def _look_again(self, double: Double) -> None:
@@ -605,7 +478,7 @@ class Pump:
             value = found.value
         except Exception as error:
             failures = {index: error}
-        self._finishes.pop(index, None)
+        self._intake.finishes.pop(index, None)
         self._plan.answered(1)
         cast(Crew, self._crew).forget([index])
         if failures:
