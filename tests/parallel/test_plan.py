@@ -313,14 +313,26 @@ class TestTakingBack:
         plan.up(2)
         assert plan.due == inf
 
-    def test_what_came_back_goes_first_and_in_order(self):
+    @pytest.mark.parametrize("first_to_tell", [0, 1])
+    def test_what_came_back_goes_first_and_in_order_whoever_tells_first(self, first_to_tell):
         plan = loaded_plan(1e-4, (4, 4, 1), workers=3)
         assert plan.take_back(1.0) == [0, 1]
         take(plan, 1)
-        assert plan.back(1, 4, 1) == [(5, 2), (7, 1)]
-        assert plan.back(0, 0, 0) == [(0, 2), (2, 2)]
+        for worker in (first_to_tell, 1 - first_to_tell):
+            if worker:
+                assert plan.back(1, 4, 1) == [(5, 2), (7, 1)]
+            else:
+                assert plan.back(0, 0, 0) == [(0, 2), (2, 2)]
         plan.done(2, 8, 1.0)
         assert [send.first for send in sends(plan)] == [0, 2, 5, 7, 9]
+
+    def test_what_two_dead_workers_leave_is_sent_again_in_order(self):
+        plan = loaded_plan(1e-4, (2, 2, 1), workers=3)
+        plan.died(0, None)
+        plan.died(1, None)
+        plan.done(2, 4)
+        plan.up(3)
+        assert next(send.first for send in sends(plan)) == 0
 
     def test_what_is_not_there_cannot_come_back(self):
         plan = loaded_plan(1e-4)

@@ -199,7 +199,7 @@ class Plan:
             self._losses.pop(claimed, None)
             self.finished += 1
         self.finished += len(gone)
-        self._backlog.extendleft((index, 1) for index in reversed(lost) if index not in gone)
+        self._again([(index, 1) for index in lost if index not in gone])
         self._batches += lane.tasks - len(spans)
         return Loss(claimed, spans, gone)
 
@@ -306,6 +306,10 @@ class Plan:
         self._open -= count
         self._batches -= 1
 
+    def _again(self, spans: list[tuple[int, int]]) -> None:
+        """These wait once more. Lowest first, whichever worker gave up what: a reader in order waits for that one."""
+        self._backlog = deque(sorted([*spans, *self._backlog]))
+
     # --- taking back --------------------------------------------------------------------------------
 
     def take_back(self, now: float) -> list[int]:
@@ -354,7 +358,7 @@ class Plan:
         pieces = [
             (begin, min(size, first + count - begin)) for begin in range(first + kept, first + count, size)
         ]
-        self._backlog.extendleft(reversed(pieces))
+        self._again(pieces)
         self._batches += len(pieces) - (not kept)
         return pieces
 
