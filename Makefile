@@ -32,7 +32,8 @@ test-pythons: ## the tests on each Python in PYTHONS (3.11 3.12 3.13); one that 
 
 test-torch: build/torch/.ready ## the tests of tensors, with PyTorch, in an environment of their own
 	@build/torch/bin/python -c "import torch"
-	@build/torch/bin/python -m pytest -n 2 -p no:cacheprovider tests/persist/test_libraries.py
+	@build/torch/bin/python -m pytest -n 2 -p no:cacheprovider tests/persist/test_libraries.py \
+	    tests/faults/test_families.py
 
 bench: $(READY) ## measure beside joblib (AREA=foundation, BENCH_FLAGS="--check --json out.json")
 	@$(BIN)/python -m bench $(if $(AREA),--area $(AREA)) $(BENCH_FLAGS)

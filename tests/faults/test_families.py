@@ -152,9 +152,7 @@ def test_threads_that_tasks_leave_behind_disturb_nobody(capsys):
     assert set(capsys.readouterr().out.splitlines()) <= {"still here"}
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="needs torch, which is too big for every machine"
-)
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch: `make test-torch`")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_data_loader_of_torch_in_tasks(workers):
     results = Parallel(n_jobs=2)(delayed(load)(workers, i) for i in range(2))

@@ -1,0 +1,143 @@
+"""Loops at the edges of a program's life: at its end, in finalizers, in event loops, in several threads at once."""
+
+import asyncio
+import threading
+
+import pytest
+
+from lightwork import Parallel, delayed
+
+from .programs import run
+
+AT_THE_END = """
+import atexit, gc, sys, threading, time
+from lightwork import Parallel, delayed
+
+def loop():
+    return Parallel(n_jobs=2)(delayed(abs)(-i) for i in range(4))
+
+class Finalized:
+    def __del__(self):
+        try:
+            print(loop(), flush=True)
+        except BaseException as error:
+            print(type(error).__name__, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "atexit.register(lambda: print(loop()))",
+        "atexit.register(lambda: print(loop())); loop()",
+        "loop(); atexit.register(lambda: print(loop()))",
+        "loop(); threading.Thread(target=lambda: (threading.main_thread().join(), print(loop()))).start()",
+        "loop(); Finalized()",
+        "loop(); ring = Finalized(); ring.itself = ring; del ring; gc.collect()",
+    ],
+    ids=[
+        "atexit-first-loop", "atexit-before-ours", "atexit-after-ours", "thread-after-main", "finalizer", "ring",
+    ],
+)  # fmt: skip
+def test_a_loop_while_a_program_ends(code):
+    assert run(AT_THE_END + code) == ("[0, 1, 2, 3]\n", "", 0)
+
+
+def test_a_loop_while_the_interpreter_is_taken_apart_ends():
+    """Modules may be gone by then; results or an error, but neither a crash nor a hang."""
+    out, err, status = run(AT_THE_END + "loop(); kept = Finalized(); sys.kept = kept")
+    assert (err, status) == ("", 0)
+    assert out in ("", "[0, 1, 2, 3]\n") or out.rstrip().endswith("Error")
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_program_that_ends_while_a_loop_runs(where):
+    code = {
+        "main": """
+running = Parallel(n_jobs=2, return_as="generator", batch_size=1)(
+    delayed(time.sleep)(600 if i else 0) for i in range(9)
+)
+next(running)
+sys.kept = running
+""",
+        "thread": """
+begun = threading.Event()
+def tasks():
+    yield delayed(time.sleep)(600)
+    begun.set()
+    yield from [delayed(time.sleep)(600)] * 9
+threading.Thread(target=lambda: Parallel(n_jobs=2)(tasks()), daemon=True).start()
+begun.wait()
+""",
+    }[where]
+    assert run(AT_THE_END + code + "print('ends')") == ("ends\n", "", 0)
+
+
+def test_in_an_event_loop():
+    def loop(first):
+        return Parallel(n_jobs=2)(delayed(abs)(-i) for i in range(first, first + 100))
+
+    async def main():
+        here = loop(0)
+        there = await asyncio.to_thread(loop, 0)
+        together = await asyncio.gather(*(asyncio.to_thread(loop, i) for i in range(4)))
+        return here, there, together
+
+    here, there, together = asyncio.run(main())
+    assert here == there == list(range(100))
+    assert together == [list(range(i, i + 100)) for i in range(4)]
+
+
+def test_a_cancelled_task_of_asyncio_leaves_the_others_in_peace():
+    """`to_thread` cannot end its thread: the loop runs to its end, and what comes after it is whole."""
+
+    async def main():
+        release = threading.Event()
+
+        def tasks():
+            yield delayed(abs)(-1)
+            release.wait()
+            yield delayed(abs)(-2)
+
+        running = asyncio.create_task(asyncio.to_thread(Parallel(n_jobs=2), tasks()))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        other = await asyncio.to_thread(Parallel(n_jobs=2), [delayed(abs)(-i) for i in range(5)])
+        release.set()
+        return other
+
+    assert asyncio.run(main()) == list(range(5))
+
+
+def test_in_many_threads_at_once_whatever_some_of_them_meet():
+    """Failures and deaths of one loop are not another's."""
+    outcomes = {}
+
+    def call(number):
+        tasks = [delayed(abs)(-i) for i in range(number, number + 50)]
+        if number % 3 == 1:
+            tasks[20] = delayed(divmod)(1, 0)
+        elif number % 3 == 2:
+            tasks[20] = delayed(die)()
+        try:
+            outcomes[number] = Parallel(n_jobs=2, batch_size=1)(tasks)
+        except Exception as error:
+            outcomes[number] = type(error).__name__
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {
+        number: [list(range(number, number + 50)), "ZeroDivisionError", "WorkerDied"][number % 3]
+        for number in range(9)
+    }
+
+
+def die():
+    import os
+
+    os._exit(1)
