@@ -1,5 +1,6 @@
 """Anonymous memory: private where promised, nameless always."""
 
+import errno
 import os
 import sys
 
@@ -72,3 +73,13 @@ def test_fresh_memory_is_zeroed_writable_and_of_its_size(size):
     view = memoryview(memory)
     assert (view.nbytes, view.readonly) == (size, False)
     assert bytes(view) == bytes(size)
+
+
+def test_where_no_more_maps_are_allowed_the_heap_serves(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(anonymous.mmap, "mmap", refuse)
+    memory = anonymous.fresh(5 << 20)
+    assert type(memory) is bytearray
+    assert len(memory) == 5 << 20

@@ -116,4 +116,9 @@ def fresh(size: int) -> mmap.mmap | bytearray:
     if size < _MAPPED:
         return bytearray(size)
     populate: int = getattr(mmap, "MAP_POPULATE", 0)
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | populate)
+    try:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | populate)
+    except OSError:
+        # A process may have so many maps (Linux: vm.max_map_count, 65,530). Neighbours count as one, but a program
+        # that keeps every other result has holes between them; the heap has room for more.
+        return bytearray(size)
