@@ -18,8 +18,8 @@ import os, signal, subprocess, sys, time
 from lightwork import Parallel, delayed
 from lightwork.workers import pool
 
-FAMILY = '''
-setsid sh -c 'echo $$; setsid sh -c "echo \\\\$\\\\$; exec sleep 600" & wait' &
+FAMILY = r'''
+setsid sh -c 'echo $$; setsid sh -c "echo \\$\\$; exec sleep 600" & wait' &
 sh -c 'setsid sh -c "echo \\$\\$; exec sleep 600" &'
 wait
 '''
@@ -88,9 +88,10 @@ except Exception as error:
     wait_until_gone(family(out))
 
 
-def test_of_a_zygote_that_is_killed():
+@pytest.mark.parametrize("method", ["zygote", "spawn", "fork"])
+def test_of_a_zygote_that_is_killed(method):
     """All but those who have left its session, whom nobody can find then."""
-    code = """
+    code = f"""
 import threading
 def told_of_one(i):
     child = subprocess.Popen(["sleep", "600"])
@@ -98,9 +99,12 @@ def told_of_one(i):
     time.sleep(600)
 def kill_when_told():
     sys.stdin.readline()
-    os.kill(pool.pool_info().zygote, signal.SIGKILL)
+    os.kill(zygote(), signal.SIGKILL)
+def zygote():
+    (child,) = open(f"/proc/self/task/{{os.getpid()}}/children").read().split()
+    return int(child)
 threading.Thread(target=kill_when_told).start()
-loop = Parallel(n_jobs=2)
+loop = Parallel(n_jobs=2, start_method={method!r})
 try:
     loop(delayed(told_of_one)(i) for i in range(2))
 except Exception as error:

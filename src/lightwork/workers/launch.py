@@ -56,7 +56,7 @@ def interpreter_flags() -> list[str]:
 def start_zygote(control: socket.socket, ours: socket.socket) -> int:
     """Start the zygote with its end of the control socket; ours closes by itself. Returns its process number."""
     path = [entry for entry in sys.path if type(entry) is str]
-    return _start("zygote", f"main({_FIRST}, {path!r})", path, [control.fileno()])
+    return _start("zygote", f"main({_FIRST}, {path!r})", path, [control.fileno()], leads_session=True)
 
 
 def start_worker(number: int, descriptors: Sequence[int]) -> int:
@@ -65,8 +65,12 @@ def start_worker(number: int, descriptors: Sequence[int]) -> int:
     return _start("worker", f"spawned({number}, *{places!r})", sys.path, descriptors)
 
 
-def _start(module: str, call: str, path: Sequence[str], descriptors: Sequence[int]) -> int:
+def _start(
+    module: str, call: str, path: Sequence[str], descriptors: Sequence[int], *, leads_session: bool = False
+) -> int:
     """Start an interpreter like this one that makes a call to a module of this room, with descriptors from 3 on.
+
+    It leads a session of its own, or a process group in ours.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def _start(module: str, call: str, path: Sequence[str], descriptors: Sequence[in
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 *((os.POSIX_SPAWN_DUP2, source, _FIRST + place) for place, source in enumerate(sources)),
             ],
-            setsid=True,
+            **({"setsid": True} if leads_session else {"setpgroup": 0}),
             setsigmask=(),
             setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGCHLD),
         )

@@ -11,9 +11,10 @@ in about a millisecond, with what the zygote has loaded already. The program bel
   with it whatever else its tasks had started, unless it left by the front door.
 
 When its parent has gone (end-of-file on the control socket, the one sign that cannot be missed or faked), the
-zygote kills all groups and leaves. When the zygote itself is killed, the kernel kills the workers
-(PR_SET_PDEATHSIG, where there is such a thing): nothing of ours outlives the program that it was started for.
-While the parent stands still (Ctrl-Z), so do the workers; the zygote looks a few times a second, as there is no event.
+zygote kills all of them, with what they have left, and ends. When the zygote itself is killed, the kernel kills
+the workers (PR_SET_PDEATHSIG, where there is such a thing). Nothing of ours outlives the program that it was
+started for. While the parent stands still (Ctrl-Z), so do the workers; the zygote looks a few times a second, as
+there is no event.
 """
 
 from __future__ import annotations
