@@ -113,8 +113,10 @@ def test_too_deep_says_so(tmp_path: Path) -> None:
     deep: list = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(errors.PicklingFailedError, match="nested too deeply"):
-        dump(deep, tmp_path / "f")
+    with pytest.raises(errors.PicklingFailedError, match="nested too deeply") as caught:
+        dump({"ok": 1, "deep": deep}, tmp_path / "f")
+    assert "['deep'][0][0][0]" in caught.value.path
+    assert len(caught.value.path) < 100
 
 
 def test_lambdas_and_local_classes_go_by_value(tmp_path: Path) -> None:

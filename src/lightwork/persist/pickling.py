@@ -24,6 +24,7 @@ _SCANNED: Final = 29_900
 # Bytes that are looked through in the time that one slot of a pickler's memo takes (0.21 ns a byte, 90 ns a slot).
 _A_SLOT: Final = 430
 _SLOT: Final = 16  # bytes of a slot, by which the memo makes `sys.getsizeof` of the C pickler larger
+_FOLLOWED: Final = 20  # levels that are followed into what is nested too deeply: each is pickled anew
 _FIELD: Final[Any] = pickle.Pickler.__dict__.get("dispatch_table")
 
 
@@ -152,7 +153,7 @@ def _pickled(
     except Exception as error:
         if plain is not None:  # by name it works, if only for programs that define the same
             return plain
-        raise _failure(value, protocol, "it is nested too deeply" if too_deep else str(error)) from error
+        raise _failure(value, protocol, None if too_deep else str(error)) from error
 
 
 def _mentions_main(pieces: list[Piece], protocol: int, pickler: pickle.Pickler) -> bool:
@@ -197,10 +198,13 @@ def hands_over() -> bool:
 # --- who is to blame ------------------------------------------------------------------------------
 
 
-def _failure(value: object, protocol: int, reason: str) -> PicklingFailedError:
+def _failure(value: object, protocol: int, reason: str | None) -> PicklingFailedError:
     from lightwork.errors import PicklingFailedError
 
-    path, culprit = _culprit(value, _callers_name(value), protocol)
+    path, culprit = _culprit(
+        value, _callers_name(value), protocol, _FOLLOWED if reason is None else sys.maxsize
+    )
+    reason = reason or "it is nested too deeply"
     kind = f"{type(culprit).__module__}.{type(culprit).__qualname__}".removeprefix("builtins.")
     message = (
         f"{path} (of type {kind}) cannot be pickled: {reason}. Nothing was written; leave this member out "
@@ -221,10 +225,10 @@ def _fails(value: object, protocol: int) -> bool:
     return True
 
 
-def _culprit(value: object, path: str, protocol: int) -> tuple[str, object]:
-    """Follow the first member that fails, for as long as there is one."""
+def _culprit(value: object, path: str, protocol: int, levels: int) -> tuple[str, object]:
+    """Follow the first member that fails, for as long as there is one, so many levels down at most."""
     seen: set[int] = set()
-    while id(value) not in seen:
+    while id(value) not in seen and len(seen) < levels:
         seen.add(id(value))
         for name, member in _members(value):
             if id(member) not in seen and _fails(member, protocol):
