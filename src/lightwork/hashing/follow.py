@@ -186,12 +186,16 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
 
 
 def _dispatcher(value: Any, out: Encoding, walk: Walk) -> Generator[Any, bytes, None]:
-    """Encode what `functools.singledispatch` made: the functions registered in the module of the first of them.
+    """Encode what `functools.singledispatch` made, by the functions that are registered; its cache is no part of it.
 
-    Others are registered by whoever imports them, so they are state; and so is the cache that its closure holds.
+    Whoever imports a module may register more, and from then on it is another function. Of a library's, only the
+    user's functions count.
     """
-    for kind, function in sorted(value.registry.items(), key=lambda item: name_of_code(item[0])):
-        if getattr(function, "__module__", None) == value.__module__:
+    trace, registry = walk.trace, value.registry
+    trace.volatile[id(registry)] = (registry, digest_here(registry))
+    of_library = _is_of_library(value, trace.scope)
+    for kind, function in sorted(registry.items(), key=lambda item: name_of_code(item[0])):
+        if not (of_library and trace.scope.is_library_module(getattr(function, "__module__", None))):
             out.add((yield kind))
             out.add((yield function))
 
