@@ -323,6 +323,32 @@ def test_a_rebound_method_is_noticed(module):
     assert fingerprint(made.f).digest != before
 
 
+def test_what_a_class_gains_is_noticed(module):
+    made = module(
+        "class Base:\n    def run(self): return 1\n"
+        "class Other:\n    def run(self): return 2\n"
+        "class Child(Base): pass\n"
+        "class Small: pass\n"
+        "class Open(Small): pass\n"
+        "def f(x): return Child().run(), Small(), Open()\n"
+    )
+    digests = [fingerprint(made.f).digest]
+    made.Child.run = lambda self: 3
+    digests.append(fingerprint(made.f).digest)
+    made.Small.rate = 1
+    digests.append(fingerprint(made.f).digest)
+    made.Open.__bases__ = (made.Other,)
+    digests.append(fingerprint(made.f).digest)
+    assert len(set(digests)) == 4
+    del made.Child.run, made.Small.rate
+    made.Open.__bases__ = (made.Small,)
+    assert fingerprint(made.f).digest == digests[0]
+    assert fingerprint(made.f) is fingerprint(made.f)
+    made.Child().__reduce_ex__(2)  # leaves something in the class that does not count
+    assert fingerprint(made.f).digest == digests[0]
+    assert fingerprint(made.f) is fingerprint(made.f)
+
+
 def test_a_closure_that_is_rebound_is_noticed(module):
     made = module(
         "def make():\n"

@@ -65,6 +65,7 @@ class Trace:
         self.places: dict[int, tuple[Any, dict[str, Any]]] = {}  # where -> name -> value seen there
         self.modules: dict[str, bytes] = {}  # compiled ones of the user's: name -> digest of the file
         self.functions: list[Any] = []
+        self.classes: list[type] = []
         self.volatile: dict[int, tuple[Any, bytes]] = {}
         self.notes: dict[str, set[str]] = {}
         self.parts: dict[str, list[str]] = {}
@@ -428,6 +429,7 @@ def _traced_class(value: type, walk: Walk) -> Steps:
     if trace.scope.track != "deps" and value is not trace.root:
         return _text("class " + name)
     trace.note(CLASS, name)
+    trace.classes.append(value)
     where = parts.place(value.__module__, _file_of(value))
     out = Encoding(walk.algo, b"C" + _text(value.__qualname__))
     walk.label = ".__bases__"

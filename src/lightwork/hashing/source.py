@@ -74,6 +74,7 @@ class Record:
 
     __slots__ = (
         "_cells",
+        "_classes",
         "_functions",
         "_keywords",
         "_places",
@@ -99,6 +100,8 @@ class Record:
             if (id(cell), name) not in trace.state
         ]
         self._cells = cells, [_content(cell) for cell in cells]
+        # What a class has is watched by name; this tells of what it gains, and of other bases.
+        self._classes = [(each, len(vars(each)), each.__bases__) for each in trace.classes]
         self._places = [_watch(home, seen) for home, seen in trace.places.values()]
         self._volatile = list(trace.volatile.values())
         self.travelling = tuple([code for name, _, code in trace.codes.values() if _goes_by_value(name)])
@@ -123,6 +126,9 @@ class Record:
                 return False
         for each, keywords in self._keywords:
             if each.__kwdefaults__ is not keywords:
+                return False
+        for kind, size, bases in self._classes:
+            if len(kind.__dict__) != size or kind.__bases__ is not bases:
                 return False
         cells, contents = self._cells
         if cells and not all(map(is_, map(_content, cells), contents)):
