@@ -102,8 +102,18 @@ def forest() -> object:
 
 
 def peak(lib: ModuleType, folder: Path) -> Work:
-    """Measure what hashing allocates at most, for an array, a slice of one, and 100,000 records."""
-    values = [floats(), strided(), records()]
+    """Measure what hashing allocates at most, for each value of the other cases."""
+    values = [
+        call(),
+        floats(),
+        strided(),
+        texts(),
+        tuple_keys(),
+        records(),
+        frame("str")(),
+        frame("object")(),
+        forest(),
+    ]
 
     def work() -> Figure:
         highest = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -257,6 +258,28 @@ def test_a_text_subclass_is_not_taken_for_the_text_that_was_seen_before():
     )
     assert digest((0, {Text("alpha"): [1], "beta": 2})) != digest((0, {"alpha": [1], "beta": 2}))
     assert digest({np.str_("alpha"): 1, "beta": 2}) != first
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: {(place, str(place)): place / 2 for place in range(50_000)},
+        lambda: {(place, str(place)) for place in range(50_000)},
+        lambda: records(50_000),
+        lambda: rows(50_000),
+        lambda: [str(place) for place in range(50_000)],
+        lambda: ["x" * 50_000] * 2000,
+    ],
+    ids=["keys", "set", "records", "rows", "texts", "one long text"],
+)
+def test_what_is_hashed_slice_by_slice_takes_no_memory(make):
+    value = make()
+    digest(value)
+    tracemalloc.start()
+    digest(value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text("ab", max_size=2)

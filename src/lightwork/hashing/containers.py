@@ -120,7 +120,7 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
     """
     if algo is not XXH3_128 or len(items) <= INLINE or type(next(iter(items))) is not tuple:
         return None
-    digests: list[bytes] = []
+    total = 0
     pairs = isinstance(items, dict)
     all_keys, all_values = iter(items), iter(items.values() if pairs else ())
     while keys := list(
@@ -137,8 +137,8 @@ def _mixed_items(items: Any, algo: Algorithm) -> bytes | None:
             return None
         # `zip` makes one tuple for all items, if nobody keeps it: no garbage to collect.
         written = map(dumps, zip(keys, values, strict=True) if pairs else keys, _VERSION)
-        digests.append(b"".join(map(XXH3_128.once, written)))
-    return b"M" + _added_up(b"".join(digests)).to_bytes(16, "little")
+        total += _added_up(b"".join(map(XXH3_128.once, written)))
+    return b"M" + (total % _MODULUS).to_bytes(16, "little")
 
 
 def _added_up(digests: bytes) -> int:
