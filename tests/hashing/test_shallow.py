@@ -149,6 +149,30 @@ def test_what_refers_to_itself_is_left_to_the_careful_walk():
     assert shallow.digest(ring(), Walk()) == Walk().digest(ring())
 
 
+def looped():
+    """Make data that holds a function that holds the data."""
+    data: list = [1]
+
+    def use():
+        return data
+
+    data.append({"use": use, "shared": [use, (2, [3])]})
+    return data
+
+
+def test_the_users_code_is_left_to_the_careful_walk():
+    for value in (looped(), [looped()[1]], [Point], {"a": Point(Plain, [1])}, [by_recursion, {"a": nested}]):
+        with pytest.raises(shallow._UnfitError):
+            by_recursion(value)
+        assert shallow.digest(value, Walk()) == Walk().digest(value)
+        assert shallow.digest([1, [value]], Walk()) == Walk().digest([1, [value]])
+
+
+def test_classes_of_libraries_are_names():
+    value = [int, {"a": np.float64, "b": collections.OrderedDict}, collections.defaultdict(list, a=[1])]
+    assert by_recursion(value) == Walk().digest(value)
+
+
 def test_near_the_end_of_the_stack_it_is_left_to_the_careful_walk():
     value = nested(20, 1)
     expected = Walk().digest(value)

@@ -40,6 +40,12 @@ def objects(value: Any, kind: type, walk: Walk) -> Term | None:
     """Encode an object at once where its parts are atoms; else leave its parts or steps to the walk."""
     rule = RULES.get(kind) or _resolved.get(kind)
     if rule is None:
+        if (
+            issubclass(kind, type)
+            and walk.trace is None
+            and scope_of(walk).is_library_module(value.__module__)
+        ):
+            return _library_class(value, walk)
         steps = _steps_of_code(kind)
         if steps is not None:
             walk.pending = steps
@@ -136,14 +142,15 @@ def classes(value: type, walk: Walk) -> Steps:
     """Encode a class: a library's by its name, the user's by what it does."""
     if scope_of(walk).is_library_module(value.__module__):
         yield from ()
-        return (
-            count(b"C", 2)
-            + _text_term(name_of(value))
-            + _text_term("".join(version_of(value.__module__, walk)))
-        )
+        return _library_class(value, walk)
     from lightwork.hashing.follow import class_steps
 
     return (yield from class_steps(value, walk))
+
+
+def _library_class(value: type, walk: Walk) -> Term:
+    version = "".join(version_of(value.__module__, walk))
+    return count(b"C", 2) + _text_term(name_of(value)) + _text_term(version)
 
 
 def _text_term(text: str) -> bytes:

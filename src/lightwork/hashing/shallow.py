@@ -1,9 +1,10 @@
 """The walk over values that are neither deep nor tangled, which most are: by plain recursion.
 
 The law: what it returns is what `Walk.term` returns, in about half the time. It knows nothing of cycles, of nesting
-beyond `DEPTH` and of the path to a part; where it meets one of the first two, or an error, it gives up, and
-`Walk.term` goes over the value with all its care, and makes the error's message. What is in the memo by then is of
-finished objects without cycles, whose terms do not depend on who asked.
+beyond `DEPTH`, of functions and classes (which are walked with an eye on what is open) and of the path to a part. Where
+it meets one of these, or an error, it gives up, and `Walk.term` goes over the value with all its care, and makes the
+error's message. What is in the memo by then is of finished objects without cycles, whose terms do not depend on who
+asked.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from lightwork.hashing.walk import OBJECTS, STEPS, Apart, Steps, Walk
 
 DEPTH = 32  # containers in containers: two or three of Python's frames for each
 
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 _ONLY_DICT = frozenset({dict})
-_ONLY_STR = frozenset({str})
 
 
 def digest(value: object, walk: Walk) -> bytes:
@@ -30,7 +31,7 @@ def digest(value: object, walk: Walk) -> bytes:
 
 
 class _UnfitError(Exception):
-    """The value is too deep or refers to itself."""
+    """The value is too deep, refers to itself, or holds the user's code."""
 
 
 def _term(value: Any, walk: Walk, opened: set[int]) -> Term:
@@ -43,25 +44,22 @@ def _term(value: Any, walk: Walk, opened: set[int]) -> Term:
         return known[0]
     if key in opened or len(opened) >= DEPTH:
         raise _UnfitError
-    steps = STEPS.get(kind)
-    if steps is None:
-        term = OBJECTS[0](value, kind, walk)
-        if term is not None:
-            return term
-        steps = walk.pending
+    if kind in _CONTAINERS:
         opened.add(key)
-        if type(steps) is Apart:
-            parts = [steps.head]
-            _add_terms(parts, steps.parts, walk, opened)
-            parts.append(steps.tail)
-            term = _ended(parts, not steps.tail and is_inline(steps.parts, tuple), walk)
-        else:
-            term = _drive(steps(value, walk), walk, opened)
+        few = len(value) <= SMALL
+        term = (few and _of_few(value, kind, walk, opened)) or _drive(STEPS[kind](value, walk), walk, opened)
     else:
+        known_at_once = OBJECTS[0](value, kind, walk)
+        if known_at_once is not None:
+            return known_at_once
+        apart = walk.pending
+        if type(apart) is not Apart:
+            raise _UnfitError
         opened.add(key)
-        term = _of_few(value, kind, walk, opened) if len(value) <= SMALL else None
-        if term is None:
-            term = _drive(steps(value, walk), walk, opened)
+        parts = [apart.head]
+        _add_terms(parts, apart.parts, walk, opened)
+        parts.append(apart.tail)
+        term = _ended(parts, not apart.tail and is_inline(apart.parts, tuple), walk)
     opened.remove(key)
     walk.memo[key] = (term, value)
     return term
