@@ -12,7 +12,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-pythons test-torch bench lint format types docs build clean
+.PHONY: help demo test test-slow test-pythons storm test-torch bench lint format types docs build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ test: lint types ## what CI runs: lint, types, import contracts, tests
 
 test-slow: $(READY) ## the tests that take too long for `make test`
 	@$(BIN)/pytest $(PYTEST_FLAGS) -m slow
+
+storm: $(READY) ## 10,000 tasks while a worker is killed every 50 ms: all results right, blame exact
+	@$(BIN)/pytest -m slow -q tests/faults/test_storm.py
 
 # Each version has an environment of its own in build/; a version that is not here fails the target.
 test-pythons: ## the tests on each Python in PYTHONS (3.11 3.12 3.13); one that is missing is an error
