@@ -13,7 +13,7 @@ import pytest
 import lightwork
 from lightwork import Parallel, Retries, delayed, parallel_config
 from lightwork.errors import OptionError, OptionTypeError, TaskError, TaskTimeout
-from lightwork.workers.page import Page, stamp
+from lightwork.workers.page import Page, clocked
 
 each_kind = pytest.mark.parametrize("kind", ["list", "generator", "generator_unordered"])
 sizes = pytest.mark.parametrize("batch_size", [1, 10, "auto"])
@@ -171,13 +171,17 @@ class TestPage:
         os.close(descriptor)
         try:
             assert page.running is None
+            look = clocked(lambda: page.running, page)
             for index in (0, 1, 65_534, 65_535, 65_536, 10**12):
                 page.words[Page.CLAIMED] = index + 1
                 before = time.monotonic_ns()
-                page.words[Page.STARTED] = stamp(index + 1)
-                found, since = page.running
+                found, since = look()
                 assert found == index
                 assert before - 70_000 <= since <= time.monotonic_ns() + 70_000
+                assert page.running is None
+                stamp = time.monotonic_ns() & ~0xFFFF | (index + 1) & 0xFFFF
+                page.words[Page.STARTED] = stamp
+                assert page.running == (index, stamp | 0xFFFF)
                 page.words[Page.CLAIMED] = index + 2  # the next is claimed, and has not begun
                 assert page.running is None
             page.words[Page.STARTED] = 0

@@ -21,6 +21,7 @@ Report = tuple["list[tuple[bytes | None, bool]]", str]
 """The pickled exception, then those behind it, each with whether it is the cause (or the context) of the one before;
 and the traceback of all as text. None stands for a pickle that could not be made; nothing follows it."""
 
+_AROUND_TASKS = {"lightwork.workers.worker", "lightwork.workers.page", "lightwork.workers.inside"}
 # Exceptions behind an exception that travel with it; the text shows all of them.
 _MOST_LINKS = 16
 
@@ -51,7 +52,7 @@ def describe(error: BaseException) -> Report:
 
 def _is_ours(frame: FrameType) -> bool:
     """Whether a frame is of what stands between a worker and its task."""
-    return frame.f_globals.get("__name__") in ("lightwork.workers.worker", "lightwork.workers.inside")
+    return frame.f_globals.get("__name__") in _AROUND_TASKS
 
 
 def read(report: Report) -> BaseException:

@@ -22,7 +22,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from lightwork.workers import anonymous, functions, limits
@@ -31,7 +30,7 @@ from lightwork.workers.current import CurrentTask, answer_in_process
 from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
-from lightwork.workers.page import Page, open_once, stamp
+from lightwork.workers.page import Page, clocked, open_once
 from lightwork.workers.parentage import adoption, death_signal
 from lightwork.workers.payload import (
     ATOMS,
@@ -226,7 +225,7 @@ class Worker:
         known = self._functions[number] = _Function(data, places)
         if stateless:
             try:
-                known.ready = self._load(data, places)
+                known.ready = self._on_the_clock(self._load(data, places))
             except Exception:
                 return  # each task that uses it loads it again, and reports the error as its own
 
@@ -259,8 +258,7 @@ class Worker:
         results: list[object] = []
         failures: list[tuple[int, object]] = []
         several = None if type(numbers) is int else cast("list[int]", numbers)
-        by_task = several or numbers == INSIDE or self._task_timeout is not None
-        fixed = None if by_task else self._functions[cast(int, numbers)].ready
+        fixed = None if several or numbers == INSIDE else self._functions[cast(int, numbers)].ready
         begun = time.perf_counter()
         for index, entry in enumerate(entries, first):
             words[0] = index + 1  # Page.CLAIMED and Page.LIMIT, without the cost of a name
@@ -296,20 +294,13 @@ class Worker:
     def _function(self, number: int) -> _Callable:
         """The function of a task; made anew where it can carry state from one task to the next."""
         if number == INSIDE:
-            func: _Callable = _call
-        else:
-            known = self._functions[number]
-            func = known.ready or self._load(known.data, known.places)
-        return func if self._task_timeout is None else partial(self._run_timed, func)
+            return self._on_the_clock(_call)
+        known = self._functions[number]
+        return known.ready or self._on_the_clock(self._load(known.data, known.places))
 
-    def _run_timed(self, func: _Callable, /, *args: object, **kwargs: object) -> object:
-        """Run a task with its beginning written on the page, where the parent can see how long it takes."""
-        words = self._page.words
-        words[Page.STARTED] = stamp(words[Page.CLAIMED])
-        try:
-            return func(*args, **kwargs)
-        finally:
-            words[Page.STARTED] = 0  # what it returned may wait here for long until the parent has room
+    def _on_the_clock(self, func: _Callable) -> _Callable:
+        """A function that writes on the page when it begins and ends, in calls whose tasks have a time limit."""
+        return func if self._task_timeout is None else clocked(func, self._page)
 
     def current_task(self) -> CurrentTask | None:
         """What runs in this process; nothing between two tasks."""
