@@ -439,10 +439,10 @@ class TestExit:
         assert first.error.code == 3
 
     def test_the_worker_goes_on(self):
-        parallel = Parallel(n_jobs=2, on_error="return", batch_size=1)
-        before = set(Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(20)))
-        results = parallel([delayed(leave)(1), *[delayed(os.getpid)()] * 20])
-        assert set(results[1:]) <= before | {os.getpid()}
+        loop = Parallel(**ONE, on_error="return")
+        before, told, after = loop([delayed(os.getpid)(), delayed(leave)(1), delayed(os.getpid)()])
+        assert before == after != os.getpid()
+        assert isinstance(told.error, TaskExited)
 
     def test_the_program_is_told(self, tmp_path):
         (tmp_path / "script.py").write_text(

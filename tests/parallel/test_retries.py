@@ -20,6 +20,10 @@ class TestPolicy:
         assert policy.admits(WorkerDied("..."), 1)
         assert not policy.admits(KeyboardInterrupt(), 1)
 
+    def test_it_shows_what_it_is(self):
+        shown = "Retries(2, on=(OSError, KeyError), death=True, backoff=0.5, backoff_max=120.0, jitter=0.5)"
+        assert repr(Retries(2, on=(OSError, KeyError), backoff=0.5)) == shown
+
     def test_none_at_all(self):
         assert retries_of(0) is None
         assert retries_of(Retries(0)) is None

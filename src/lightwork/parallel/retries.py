@@ -21,6 +21,7 @@ __all__ = ["Retries", "retries_of"]
 
 # More doublings than this only overflow.
 _MOST_DOUBLINGS: Final = 64
+_FURTHER: Final = ("death", "backoff", "backoff_max", "jitter")
 
 
 class Retries:
@@ -74,8 +75,9 @@ class Retries:
         self.jitter = _between("jitter", jitter, 1.0)
 
     def __repr__(self) -> str:
-        said = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("on", "death", "backoff"))
-        return f"Retries({self.times}, {said})"
+        on = ", ".join(kind.__name__ for kind in self.on)
+        rest = ", ".join(f"{name}={getattr(self, name)!r}" for name in _FURTHER)
+        return f"Retries({self.times}, on=({on}), {rest})"
 
     def admits(self, error: BaseException, attempt: int) -> bool:
         """Whether a task is run again whose attempt of this number, from 1, ended in this error.
