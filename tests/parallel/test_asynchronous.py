@@ -392,6 +392,16 @@ class TestDebugging:
         assert seen == [(x, threading.current_thread()) for x in (0, 1, 2)] * 2
         assert pool_info().zygote is None
 
+    def test_random_numbers_are_those_of_the_loop(self, monkeypatch):
+        expected = asyncio.run(lightwork.amap(draw, range(20), n_jobs=2, seed=3))
+        monkeypatch.setenv("LIGHTWORK_SEQUENTIAL", "1")
+        assert asyncio.run(lightwork.amap(draw, range(20), n_jobs=2, seed=3)) == expected
+        assert len(set(expected)) == 20
+
+
+def draw(x):
+    return float(lightwork.rng().random())
+
 
 @pytest.mark.parametrize("form", ["amap(work, range(9), n_jobs=2)", "read()"])
 def test_ctrl_c_returns_the_prompt(form, tmp_path):
@@ -423,3 +433,14 @@ def test_ctrl_c_returns_the_prompt(form, tmp_path):
     _, errors = process.communicate(timeout=30)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert process.returncode == -signal.SIGINT
+
+
+@backends
+def test_failures_that_are_left_out_hold_up_nothing(backend):
+    async def main():
+        results = lightwork.aimap(
+            fail_at, itertools.repeat(5), range(3000), n_jobs=2, backend=backend, on_error="skip"
+        )
+        return [x async for x in results]
+
+    assert asyncio.run(main()) == [x for x in range(3000) if x != 5]

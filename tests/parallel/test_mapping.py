@@ -287,3 +287,31 @@ def test_each_call_has_its_own_random_numbers_under_a_seed():
     assert lightwork.map(draw, range(500), n_jobs=2, seed=3) == expected
     assert lightwork.map(draw, range(500), n_jobs=2, seed=3, backend="threads") == expected
     assert len(dict(expected)) == len({number for _, number in expected}) == 500
+
+
+def fail_once(folder, x):
+    marker = os.path.join(folder, str(x))
+    if x % 700 == 699 and not os.path.exists(marker):
+        open(marker, "w").close()
+        raise ValueError("bad", x)
+    return x
+
+
+@backends
+def test_calls_of_a_block_are_repeated_one_by_one(backend, tmp_path):
+    found = lightwork.map(
+        fail_once, itertools.repeat(str(tmp_path)), range(3000), n_jobs=2, backend=backend, retries=1
+    )
+    assert found == list(range(3000))
+    assert len(os.listdir(tmp_path)) == 4
+
+
+@backends
+def test_failures_of_a_block_are_left_out_or_returned(backend):
+    options = {"n_jobs": 2, "backend": backend}
+    assert lightwork.map(fail_at, itertools.repeat(5), range(3000), on_error="skip", **options) == [
+        x for x in range(3000) if x != 5
+    ]
+    found = list(lightwork.imap(fail_at, itertools.repeat(1500), range(3000), on_error="return", **options))
+    assert type(found[1500]).__name__ == "TaskError"
+    assert found[:1500] + found[1501:] == [x for x in range(3000) if x != 1500]

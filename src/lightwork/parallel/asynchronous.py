@@ -120,11 +120,7 @@ async def amap(
     parallel = loop("amap", "list", options)
     calls = over(func, iterables)
     if _debugging():
-        found = []
-        for task in calls:
-            found += parallel([task])
-            await asyncio.sleep(0)
-        return found
+        return [result async for result in AsyncResults(loop("amap", "generator", options), calls)]
     reading, mail = Reading(), _Mail()
     mail.start(_collect, parallel, calls, reading, mail)
     try:
