@@ -10,7 +10,7 @@ from lightwork.errors import OptionTypeError, TaskFormatError
 from lightwork.parallel.blocks import Block, over, over_rows
 from lightwork.workers.payload import ATOMS
 
-ADMITS = ATOMS.issuperset
+ADMITS = ATOMS
 
 
 class TestCalls:
@@ -27,14 +27,25 @@ class TestCalls:
         rows = zip(xs, itertools.count(), strict=False) if several else zip(xs, strict=True)
         assert seen == [(pow, row, {}) for row in rows]
 
-    def test_what_is_denied_stays_in_the_input(self):
-        calls = over(sum, ([1, [2], 3],))
+    @pytest.mark.parametrize("kind", [list, iter])
+    def test_what_is_denied_stays_in_the_input(self, kind):
+        calls = over(sum, (kind([1, 2, [3], 4]),))
         assert calls.take(1, ADMITS).arguments == [1]
-        assert calls.take(2, ADMITS) is None
-        assert [args for _, args, _ in calls] == [([2],), (3,)]
+        assert not calls.is_denied
+        assert calls.take(3, ADMITS).arguments == [2]
+        assert calls.is_denied
+        assert calls.take(2, ADMITS).arguments == []
+        assert [args for _, args, _ in calls] == [([3],), (4,)]
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_nothing_behind_what_is_denied_is_read(self, several):
+        source = iter([1, [2], 3, 4])
+        calls = over(pow, (source, [5] * 4) if several else (source,))
+        assert len(calls.take(4, ADMITS)) == 1
+        assert list(source) == [3, 4]
 
     def test_every_argument_of_a_row_is_looked_at(self):
-        assert over(pow, ([1, 2], [3, [4]])).take(2, ADMITS) is None
+        assert len(over(pow, ([1, 2], [[3], 4])).take(2, ADMITS)) == 0
         assert len(over(pow, ([1, 2], [3, 4])).take(2, ADMITS)) == 2
 
     def test_nothing_is_read_ahead(self):

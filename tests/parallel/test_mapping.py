@@ -315,3 +315,23 @@ def test_failures_of_a_block_are_left_out_or_returned(backend):
     found = list(lightwork.imap(fail_at, itertools.repeat(1500), range(3000), on_error="return", **options))
     assert type(found[1500]).__name__ == "TaskError"
     assert found[:1500] + found[1501:] == [x for x in range(3000) if x != 1500]
+
+
+def last_of(x, _=None):
+    return x if isinstance(x, int) else x[-1]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_buffer_that_is_used_again_after_numbers_is_written_down_each_time(several):
+    buffer = [0]
+
+    def inputs():
+        yield from range(4000)
+        for i in range(300):
+            buffer[0] = i
+            yield buffer
+        yield from range(4000)
+
+    iterables = (inputs(), itertools.repeat(0)) if several else (inputs(),)
+    found = lightwork.map(last_of, *iterables, n_jobs=2)
+    assert found == [*range(4000), *range(300), *range(4000)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
-from typing import TypeVar, cast, overload
+from typing import Final, TypeVar, cast, overload
 
 from lightwork.errors import OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import Task
@@ -20,6 +20,9 @@ from lightwork.parallel.backends.base import Task
 __all__ = ["Block", "Calls", "over", "over_rows"]
 
 T = TypeVar("T")
+
+# Reading these makes nothing and changes nothing.
+_STILL: Final = frozenset({list, tuple, range, str, bytes})
 
 
 class Block(Sequence[Task[object]]):
@@ -80,32 +83,47 @@ class Calls(Iterable[Task[T]]):
         Whether the function takes one argument.
     length : int or None
         How many calls there will be, where that is known.
+    is_still : bool
+        Whether reading the input runs no code that could change what was read before.
+
+    Attributes
+    ----------
+    is_denied : bool
+        Whether the next call has an argument that may not go in a block.
     """
 
-    __slots__ = ("_arguments", "_single", "func", "length")
+    __slots__ = ("_arguments", "_is_still", "_single", "func", "is_denied", "length")
 
     def __init__(
-        self, func: Callable[..., T], arguments: Iterator[object], *, single: bool, length: int | None
+        self,
+        func: Callable[..., T],
+        arguments: Iterator[object],
+        *,
+        single: bool,
+        length: int | None,
+        is_still: bool = False,
     ) -> None:
         self.func = func
         self.length = length
+        self.is_denied = False
         self._arguments = arguments
         self._single = single
+        self._is_still = is_still
 
     def __iter__(self) -> Iterator[Task[T]]:
         """The calls that are left, as tasks; nothing is read ahead."""
         return _tasks(self.func, zip(self._arguments) if self._single else self._arguments)
 
-    def take(self, count: int, admits: Callable[[Iterable[type]], bool] | None = None) -> Block | None:
+    def take(self, count: int, admitted: frozenset[type] | None = None) -> Block:
         """The next calls, at most `count`, as one block.
 
         Parameters
         ----------
         count : int
-            How many; fewer come only at the end of the input.
-        admits : callable or None
-            Told the types of all arguments, says whether they may go in a block. Where it denies that, the
-            calls stay in the input and the answer is None.
+            How many; fewer come at the end of the input, or in front of an argument that is not admitted.
+        admitted : frozenset of type or None
+            The types of arguments that may go in a block. A call that has another ends it, and stays in the input, as
+            `is_denied` says from then on; nothing behind it was read, since what it holds may change by that.
 
         Examples
         --------
@@ -113,13 +131,41 @@ class Calls(Iterable[Task[T]]):
         >>> calls.take(2).arguments, list(calls)
         ([-1, -2], [(<built-in function abs>, (-3,), {})])
         """
-        taken = list(islice(self._arguments, count))
-        if admits is not None:
-            each = taken if self._single else chain.from_iterable(cast("list[tuple[object, ...]]", taken))
-            if not admits(map(type, each)):
-                self._arguments = chain(taken, self._arguments)
-                return None
+        if admitted is None:
+            return Block(self.func, list(islice(self._arguments, count)), single=self._single)
+        taken = self._at_once(count, admitted) if self._is_still else None
+        if taken is None:
+            self._is_still = False
+            taken, denied = self._one_by_one(count, admitted)
+            if denied:
+                self.is_denied = True
+                self._arguments = chain(denied, self._arguments)
         return Block(self.func, taken, single=self._single)
+
+    def _at_once(self, count: int, admitted: frozenset[type]) -> list[object] | None:
+        """Arguments that lie ready, however many are read at a time; None if one is not admitted."""
+        taken = list(islice(self._arguments, count))
+        each = taken if self._single else chain.from_iterable(cast("list[tuple[object, ...]]", taken))
+        if admitted.issuperset(map(type, each)):
+            return taken
+        self._arguments = chain(taken, self._arguments)
+        return None
+
+    def _one_by_one(self, count: int, admitted: frozenset[type]) -> tuple[list[object], list[object]]:
+        """Arguments that somebody makes as they are read; and the first that is not admitted, if one came."""
+        taken: list[object] = []
+        append = taken.append
+        if self._single:
+            for value in islice(self._arguments, count):
+                if type(value) not in admitted:
+                    return taken, [value]
+                append(value)
+            return taken, []
+        for row in cast("Iterator[tuple[object, ...]]", islice(self._arguments, count)):
+            if not admitted.issuperset(map(type, row)):
+                return taken, [row]
+            append(row)
+        return taken, []
 
 
 def over(func: Callable[..., T], iterables: Sequence[Iterable[object]]) -> Calls[T]:
@@ -130,9 +176,10 @@ def over(func: Callable[..., T], iterables: Sequence[Iterable[object]]) -> Calls
     iterators = [_iterator(position, iterable) for position, iterable in enumerate(iterables, 1)]
     lengths = list(map(_length, iterables))
     length = None if None in lengths else min(cast("list[int]", lengths))
+    still = _STILL.issuperset(map(type, iterables))
     if len(iterators) == 1:
-        return Calls(func, iterators[0], single=True, length=length)
-    return Calls(func, zip(*iterators), single=False, length=length)  # noqa: B905 - the shortest ends it, as in `map`
+        return Calls(func, iterators[0], single=True, length=length, is_still=still)
+    return Calls(func, zip(*iterators), single=False, length=length, is_still=still)  # noqa: B905 - the shortest ends it, as in `map`
 
 
 def over_rows(func: Callable[..., T], iterable: Iterable[Iterable[object]]) -> Calls[T]:

@@ -59,6 +59,8 @@ class Intake:
 
     Attributes
     ----------
+    ended : bool
+        Whether the input is known to have no more.
     apart : int
         How many items were given out that are not to be sent, and are not settled yet.
     finishes : dict
@@ -78,6 +80,7 @@ class Intake:
         "_settled",
         "apart",
         "doubles",
+        "ended",
         "finishes",
     )
 
@@ -99,20 +102,22 @@ class Intake:
         self._eager = eager
         self._held: list[object] = []
         self._prepared = self._prepare(source, 0)
+        self.ended = False
         self.apart = 0
         self.finishes: dict[int, Callable[[object], object]] = {}
         self.doubles = Doubles()
 
     def take(self, first: int, count: int) -> Sequence[object]:
-        """The next tasks, of which the first has this number; less than `count` at the end of the input only."""
+        """The next tasks, of which the first has this number: at most `count`; none only at the end of the input."""
         if self._eager:
             self._eager = False
             self._prepared = iter(list(self._prepared))
-        block = self._block(first, count)
-        if block is not None:
+        if block := self._block(first, count):
+            self.ended = len(block) < count and self._calls is not None
             return block
         items = [*self._held, *islice(self._prepared, count - len(self._held))]
         self._held = []
+        self.ended = len(items) < count
         return items
 
     def take_apart(self, most: int) -> list[object]:
@@ -136,10 +141,10 @@ class Intake:
         calls = self._calls
         if calls is None or not self._hired or self._settled is not calls.func:
             return None
-        block = calls.take(count, None if self._encode is None else _are_atoms)
-        if block is None:  # from here on, each is written down by itself
+        block = calls.take(count, None if self._encode is None else ATOMS)
+        if calls.is_denied:  # from here on, each is written down by itself
             self._calls = None
-            self._prepared = self._prepare(iter(calls), first)
+            self._prepared = self._prepare(iter(calls), first + len(block))
         return block
 
     def _prepare(self, source: Iterator[object], first: int) -> Iterator[object]:

@@ -303,7 +303,7 @@ class Pump:
         plan = self._plan
         first = plan.taken
         items = self._intake.take(first, count)
-        if len(items) < count:
+        if self._intake.ended:
             self.exhausted = True
             self._watcher.advanced(plan.finished, plan.taken + len(items), True)
             if not items:
