@@ -198,7 +198,8 @@ class ProcessExecutor(Executor):
         timeout : float, optional
             Seconds from now after which waiting for the next result raises `TimeoutError`.
         chunksize : int
-            Calls in one job.
+            Calls in one job. All of a chunk are read before it is written down, so an input that gives one buffer again
+            and again needs 1; and calls of a chunk see what those before them did to an object that they share.
         buffersize : int, optional
             Jobs that may be submitted ahead of the result that is read next; then the inputs may be endless.
         """
