@@ -4,6 +4,7 @@ The law: both sides do the same work, on the same machine, in the same minutes. 
 in a process of its own (`bench.side`); samples are taken in turns, and the side that goes first
 changes with each round, so that a noisy machine hurts both alike. Results are checked on both sides,
 before and outside of the clock. Medians decide; minima are shown beside them.
+Both sides run compiled modules, as installed packages do.
 
 To add a case, append it to the ``CASES`` of an area, which is any module in this folder::
 
@@ -45,6 +46,14 @@ from types import ModuleType
 from typing import IO, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _environment(bytecode: Path) -> dict[str, str]:
+    """That of a side: compiled modules of both lie in a folder of ours, whatever ours says of them."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONPYCACHEPREFIX": str(bytecode)}
+
 
 Work = Callable[[], object]
 Prepare = Callable[[ModuleType, Path], Work]
@@ -165,14 +174,13 @@ class Side:
     def __init__(self, module: str, index: int, side: SideName) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="lightwork-bench-"))
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.side", module, str(index), side, str(self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=_environment(self._folder / ".bytecode"),
         )
         self._answer()  # "ready": prepared, warm, and its first result right
 
