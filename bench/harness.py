@@ -31,7 +31,6 @@ To add a case, append it to the ``CASES`` of an area, which is any module in thi
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -40,6 +39,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from types import ModuleType
@@ -119,6 +119,8 @@ class Outcome:
     peer: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
     failure: str = ""
+    absent: bool = False
+    """Whether the peer is not installed."""
 
     @property
     def ratio(self) -> float:
@@ -131,7 +133,7 @@ class Outcome:
         if self.failure:
             return "failed"
         target = self.case.target
-        if target is None or (target.kind == "faster" and not self.peer):
+        if target is None or (self.absent and target.kind == "faster"):
             return "shown"
         reached = {
             "at most": lambda: median(self.ours) <= target.bound,
@@ -155,7 +157,7 @@ class Outcome:
             "work": case.work,
             "target": None if case.target is None else [case.target.kind, case.target.bound],
             "measured": measured,
-            "ratio": None if self.failure or not self.peer else self.ratio,
+            "ratio": None if self.failure or self.absent else self.ratio,
             "verdict": self.verdict,
             "failure": self.failure,
         }
@@ -171,7 +173,7 @@ class SideFailedError(Exception):
 class Side:
     """A process of `bench.side` that takes samples of one side of a case when told to."""
 
-    def __init__(self, module: str, index: int, side: SideName) -> None:
+    def __init__(self, module: str, index: int, side: SideName, bytecode: Path) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="lightwork-bench-"))
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._process = subprocess.Popen(
@@ -180,7 +182,7 @@ class Side:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=ROOT,
-            env=_environment(self._folder / ".bytecode"),
+            env=_environment(bytecode),
         )
         self._answer()  # "ready": prepared, warm, and its first result right
 
@@ -227,24 +229,29 @@ class Side:
         return "\n".join(lines[-12:]) or f"ended with status {self._process.returncode} and said nothing"
 
 
-def is_installed(peer: str) -> bool:
-    """Whether a peer is there to be measured."""
-    return importlib.util.find_spec(peer) is not None
-
-
 def measure(module: str, index: int, case: Case, repeats: int | None = None) -> Outcome:
-    """Measure both sides of ``module.CASES[index]`` in turns; a side that fails ends its case only."""
-    outcome = Outcome(case)
-    rounds = repeats or case.repeats
-    order: tuple[SideName, ...] = ("peer", "ours") if is_installed(case.peer) else ("ours",)
+    """Measure both sides of ``module.CASES[index]`` in turns; a side that fails ends its case only.
+
+    A peer that is not installed is left out.
+    """
+    with tempfile.TemporaryDirectory(prefix="lightwork-bench-") as bytecode:
+        return _measure(module, index, case, repeats or case.repeats, Path(bytecode))
+
+
+def _measure(module: str, index: int, case: Case, rounds: int, bytecode: Path) -> Outcome:
+    outcome = Outcome(case, absent=find_spec(case.peer) is None)
+    order: tuple[SideName, ...] = ("ours",) if outcome.absent else ("peer", "ours")
     speaker: SideName = "peer"
     open_sides: dict[SideName, Side] = {}
     try:
-        for turn in range(rounds):
+        # In turn -1 a fresh process compiles what it imports; that is not measured.
+        for turn in range(-1 if case.fresh else 0, rounds):
             for speaker in order if turn % 2 == 0 else reversed(order):
-                side = open_sides.pop(speaker, None) or Side(module, index, speaker)
+                side = open_sides.pop(speaker, None) or Side(module, index, speaker, bytecode)
                 open_sides[speaker] = side
-                getattr(outcome, speaker).append(side.sample())
+                sample = side.sample()
+                if turn >= 0:
+                    getattr(outcome, speaker).append(sample)
                 if case.fresh:
                     open_sides.pop(speaker).close()
     except SideFailedError as error:
@@ -311,10 +318,13 @@ class Table:
             if samples
             else "not installed"
             for samples in (outcome.peer, outcome.ours)
+            if samples
         ]
+        if outcome.absent:
+            sides.insert(0, "not installed")
         if case.peer != "joblib":
             sides[0] = f"{case.peer}: {sides[0]}"
-        ratio = f"{outcome.ratio:.3g}×" if outcome.peer else ""
+        ratio = "–" if outcome.absent else f"{outcome.ratio:.3g}×"
         return self._line([case.name, *sides, ratio, show_target(case), outcome.verdict])
 
     def _line(self, cells: Sequence[str]) -> str:

@@ -54,6 +54,7 @@ CASES = [
     Case("wrong", turns, lambda result: 1 / 0, peer="json"),
     Case("figure", figure, is_result, faster(5), peer="json", unit="MB", repeats=2),
     Case("dies", lambda lib, folder: lambda: __import__("os")._exit(3), nothing, peer="json"),
+    Case("absent", turns, nothing, faster(2), peer="no_such_module", repeats=2),
     Case("prints", lambda lib, folder: lambda: print("to standard output"), nothing, peer="json", repeats=1),
     Case("no peer", turns, nothing, faster(2), peer="nothing_of_this_name", repeats=3),
 ]
@@ -99,6 +100,13 @@ def test_a_figure_replaces_the_clock(measure) -> None:
     outcome = measure("figure")
     assert (outcome.peer, outcome.ours, outcome.ratio) == ([12.5, 12.5], [2.5, 2.5], 5.0)
     assert outcome.verdict == "met"
+
+
+def test_a_peer_that_is_not_installed_is_left_out(harness, measure) -> None:
+    outcome = measure("absent")
+    assert (outcome.failure, outcome.peer, len(outcome.ours), outcome.verdict) == ("", [], 2, "shown")
+    assert "no_such_module: not installed" in harness.Table([outcome.case], peer="joblib").row(outcome)
+    json.dumps(outcome.as_json())
 
 
 def test_what_a_side_prints_does_not_disturb(measure) -> None:
