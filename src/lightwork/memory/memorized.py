@@ -18,10 +18,11 @@ from lightwork.memory.key import Values
 from lightwork.memory.keymaker import Key
 from lightwork.memory.result import MemorizedResult, NotMemorizedResult, ShelvedResult
 from lightwork.memory.telling import tell
+from lightwork.workers.functions import Found
 
 if TYPE_CHECKING:
     from lightwork.memory.inquiry import EntryRecord
-    from lightwork.workers.functions import Found, Missing
+    from lightwork.workers.functions import Missing
 
 __all__ = ["CacheInfo", "MemorizedFunc"]
 
@@ -207,13 +208,12 @@ class MemorizedFunc(RememberedCalls[P, R]):
         self, args: Values, kwargs: Mapping[str, object], stream: bytes = b"", /
     ) -> Found | Missing:
         """Answer a loop: the result, or what to send to a worker; see `lightwork.memory.task`."""
-        from lightwork.memory.task import missing
-        from lightwork.workers.functions import Found
-
         key = self._key(args, kwargs, stream)
         value = self.recall(key, args, kwargs)
         if not isinstance(value, Absent):
             return Found(value)
+        from lightwork.memory.task import missing
+
         if self.verbose:
             self._tell_code(key)  # here, so that it is not said by each worker
         return missing(cast("MemorizedFunc[..., object]", self), key, args, kwargs)
