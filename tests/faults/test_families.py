@@ -106,8 +106,9 @@ def test_loops_in_children_of_multiprocessing(method, tmp_path):
 
 def test_a_fork_while_another_thread_runs_a_loop():
     code = """
-    import os, sys, threading
+    import os, sys, threading, warnings
     from lightwork import Parallel, delayed
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded")  # from Python 3.12 on; it is what we test
     loop = Parallel(n_jobs=2, batch_size=1)
     begun, results = threading.Event(), []
     def tasks():

@@ -105,7 +105,8 @@ def test_a_working_folder_that_was_removed(tmp_path, method):
     gone = tmp_path / "gone"
     gone.mkdir()
     code = f"""
-    import os
+    import os, sys
+    sys.path.remove("")  # Python 3.13.0 cannot import anything while a folder that is gone stands there
     os.rmdir({str(gone)!r})
     from lightwork import Parallel, delayed
     def here(i):
@@ -122,7 +123,8 @@ def test_a_working_folder_that_goes_between_two_loops(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     code = f"""
-    import os
+    import os, sys
+    sys.path.remove("")
     from lightwork import Parallel, delayed
     loop = Parallel(n_jobs=2)
     loop(delayed(os.getcwd)() for i in range(4))
