@@ -25,7 +25,9 @@ from typing import Any, NamedTuple, TextIO
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import Sent, digest_code, to_send
-from lightwork.hashing.follow import (
+from lightwork.hashing.parts import Parts, changes, joined
+from lightwork.hashing.scope import EVERYTHING, Scope
+from lightwork.hashing.trace import (
     CLASS,
     COMPILED,
     FUNCTION,
@@ -40,8 +42,6 @@ from lightwork.hashing.follow import (
     Trace,
     name_of_code,
 )
-from lightwork.hashing.parts import Parts, changes, joined
-from lightwork.hashing.scope import EVERYTHING, Scope
 from lightwork.hashing.uses import digest_here
 from lightwork.hashing.walk import Walk
 from lightwork.observe import notices
