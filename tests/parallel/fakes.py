@@ -7,6 +7,7 @@ import random
 
 from lightwork.parallel.backends.base import Back, Died, Done, Up
 from lightwork.parallel.plan import Plan
+from lightwork.workers.payload import ATOMS
 
 
 class Killed(Exception):
@@ -39,6 +40,8 @@ class FakeCrew:
         if index in self.unsendable:
             raise ValueError(f"task {index} cannot travel")
         func, args, kwargs = task
+        if not kwargs and ATOMS.issuperset(map(type, args)) and not self.unsendable:
+            return task
         return func, copy.deepcopy(args), kwargs
 
     def send(self, worker, first, tasks, attempt=1):
@@ -142,5 +145,5 @@ class RestlessPlan(Plan):
         for lane in chosen:
             lane.revoked = True
         self.taken_back += len(chosen)
-        self.due = now + self.random.choice([1e-6, 1e-4]) if lanes else self.due
+        self._due = now + self.random.choice([1e-6, 1e-4]) if lanes else self._due
         return ordinary + [lane.name for lane in chosen]

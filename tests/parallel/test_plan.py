@@ -237,7 +237,7 @@ class TestTakingBack:
 
     def test_what_lies_behind_a_message_that_takes_far_too_long(self):
         plan = loaded_plan(1e-4)
-        assert plan.due == QUEUED
+        assert plan.due == LATE
         assert plan.take_back(LATE * 0.99) == []
         assert plan.due == LATE
         assert plan.take_back(LATE) == [1]

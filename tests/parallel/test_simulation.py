@@ -63,7 +63,7 @@ class TestSlowReader:
 
 
 def _takes_nothing_back(plan, now):
-    plan.due = float("inf")
+    plan._due = float("inf")
     return []
 
 

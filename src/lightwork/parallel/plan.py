@@ -44,7 +44,7 @@ from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from lightwork.parallel.batching import QUEUED, WORTH, Pace, share
+from lightwork.parallel.batching import LATE, WORTH, Pace, share
 
 __all__ = ["Loss", "Plan", "Send"]
 
@@ -106,14 +106,13 @@ class Plan:
     ----------
     taken, finished : int
         Tasks taken from the input, and finished, so far.
-    due : float
-        When `take_back` is to be asked next; infinite while no worker has anything to give up.
     """
 
     __slots__ = (
         "_backlog",
         "_batches",
         "_begun",
+        "_due",
         "_gives_back",
         "_idle",
         "_in_batches",
@@ -125,7 +124,6 @@ class Plan:
         "_share",
         "_spare",
         "_window",
-        "due",
         "finished",
         "taken",
     )
@@ -145,7 +143,7 @@ class Plan:
         self._begun = False
         self._gives_back = False
         self._looked = 0.0
-        self.due = inf
+        self._due = inf
         self.taken = 0
         self.finished = 0
 
@@ -160,7 +158,7 @@ class Plan:
         self._gives_back = self._pace.gives_back = gives_back
         for worker in workers:
             self.up(worker)
-        self.due = inf
+        self._due = inf
 
     def up(self, worker: int) -> None:
         """A worker may be sent to from now on: a new one, or one that has given up what was taken back."""
@@ -172,7 +170,7 @@ class Plan:
         lane.revoked = False
         self._idle.append(lane)
         if self._gives_back:
-            self.due = min(self.due, self._looked + WORTH)
+            self._due = min(self._due, self._looked + WORTH)
 
     def died(self, worker: int, claimed: int | None, ran: Iterable[tuple[int, int]] = ()) -> Loss:
         """A worker ended, running the task `claimed`, or none; what it `ran`, in spans, is not to be run again."""
@@ -281,8 +279,8 @@ class Plan:
         else:
             self._idle.popleft()
             lane.since = now
-        if self.due == inf and (count > 1 or lane.spans) and self._gives_back:
-            self.due = now + QUEUED
+        if self._due == inf and (count > 1 or lane.spans) and self._gives_back:
+            self._due = now + LATE
         lane.spans[first] = count
         lane.tasks += count
         self._offer(lane)
@@ -312,6 +310,15 @@ class Plan:
 
     # --- taking back --------------------------------------------------------------------------------
 
+    @property
+    def due(self) -> float:
+        """When `take_back` is to be asked next, now that everything was sent that can be.
+
+        Infinite while no worker has anything to give up. While all are busy it lies far ahead: a wait that may be short
+        costs several microseconds (the kernel sets a timer, which takes a virtual machine long).
+        """
+        return min(self._due, self._looked + WORTH) if self._idle and self._due < inf else self._due
+
     def take_back(self, now: float) -> list[int]:
         """The workers that are to give up what they have not begun; each gets nothing until it is `up` again.
 
@@ -322,7 +329,7 @@ class Plan:
         idle = 0 if self._backlog else len(self._idle)
         late: list[_Lane] = []
         loaded: list[_Lane] = []
-        self.due = inf
+        self._due = inf
         for lane in self._lanes.values() if len(self._lanes) > 1 else ():
             if lane.tasks < 2 or lane.revoked:
                 continue
@@ -330,7 +337,7 @@ class Plan:
             if until <= now:
                 late.append(lane)
                 continue
-            self.due = min(self.due, until)
+            self._due = min(self._due, until)
             if idle and pace.worth(lane.tasks - 1):
                 loaded.append(lane)
         if loaded and idle > len(late):
@@ -338,8 +345,6 @@ class Plan:
         for lane in late:
             lane.revoked = True
         self._looked = now
-        if idle and self.due < inf:
-            self.due = min(self.due, now + WORTH)
         return [lane.name for lane in late]
 
     def back(self, worker: int, first: int, kept: int) -> list[tuple[int, int]]:
@@ -373,8 +378,6 @@ class Plan:
             self._offer(lane)
             return
         self._idle.append(lane)
-        if self.due < inf:
-            self.due = min(self.due, self._looked + WORTH)
 
     def _offer(self, lane: _Lane) -> None:
         if not lane.spare and self._pace.allows(len(lane.spans), lane.tasks):
