@@ -104,9 +104,11 @@ def test_a_closed_stream_is_an_error_only_for_those_who_print():
 def test_a_working_folder_that_was_removed(tmp_path, method):
     gone = tmp_path / "gone"
     gone.mkdir()
+    if run("import os; os.rmdir(os.getcwd()); import socket", cwd=gone)[2]:
+        pytest.skip("this Python cannot import its own library where the folder is gone (3.13.0)")
+    gone.mkdir()
     code = f"""
-    import os, sys
-    sys.path.remove("")  # Python 3.13.0 cannot import anything while a folder that is gone stands there
+    import os
     os.rmdir({str(gone)!r})
     from lightwork import Parallel, delayed
     def here(i):
@@ -123,8 +125,7 @@ def test_a_working_folder_that_goes_between_two_loops(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     code = f"""
-    import os, sys
-    sys.path.remove("")
+    import os
     from lightwork import Parallel, delayed
     loop = Parallel(n_jobs=2)
     loop(delayed(os.getcwd)() for i in range(4))
