@@ -64,6 +64,7 @@ def test_dump_copies_no_array(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # gigabytes through a disk that others use too
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @kinds
 def test_dump_of_two_gigabytes_raises_the_peak_by_64_mb_at_most(kind: str, tmp_path: Path) -> None:
@@ -71,6 +72,7 @@ def test_dump_of_two_gigabytes_raises_the_peak_by_64_mb_at_most(kind: str, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_array_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     script = """
 import sys, pickle
