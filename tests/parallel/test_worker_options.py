@@ -192,9 +192,9 @@ class TestNames:
         if how == "environment":
             monkeypatch.setenv("LIGHTWORK_WORKER_NAMES", "1")
         with parallel_config(**({"worker_names": True} if how == "configuration" else {})):
-            Parallel(n_jobs=2, **({"worker_names": True} if how == "option" else {}))(
-                delayed(say)(i) for i in range(4)
-            )
+            # One by one: what two tasks of a message print stands in a line together where the first ends none.
+            loop = Parallel(n_jobs=2, batch_size=1, **({"worker_names": True} if how == "option" else {}))
+            loop(delayed(say)(i) for i in range(4))
         lines = capsys.readouterr().out.splitlines()
         assert sorted(line.partition("] ")[2] for line in lines) == sorted(
             f"{what} {i}" for what in ("said", "no end") for i in range(4)
