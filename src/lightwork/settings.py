@@ -32,7 +32,9 @@ __all__ = [
     "RegisteredBackend",
     "StartMethod",
     "WorkerOptions",
+    "affinity",
     "cache_folder",
+    "cores",
     "default",
     "environment",
     "parallel_backend",
@@ -335,6 +337,25 @@ class parallel_backend(parallel_config):  # noqa: N801 - joblib's name
 
     def __enter__(self) -> tuple[str | Executor, int]:  # type: ignore[override]  # joblib's, too, returns these
         return self._said
+
+
+# --- cores ------------------------------------------------------------------------------------------
+
+
+def affinity() -> set[int]:
+    """The numbers of the cores that this process may run on; empty where the system does not say."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def cores() -> int:
+    """How many cores this process may run on.
+
+    Examples
+    --------
+    >>> cores() >= 1
+    True
+    """
+    return len(affinity()) or os.cpu_count() or 1
 
 
 # --- sizes and places -------------------------------------------------------------------------------

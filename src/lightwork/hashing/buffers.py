@@ -203,13 +203,11 @@ def _by_threads(leaf: Callable[[int], bytes], starts: range, crew: int) -> list[
 
 
 def _cores() -> int:
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        cores = os.cpu_count() or 1
+    from lightwork.settings import cores
+
     # What bounds native threads bounds these: in workers of a loop it is each one's share of the cores.
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(said)) if said.isdecimal() and int(said) else cores
+    return min(cores(), int(said)) if said.isdecimal() and int(said) else cores()
 
 
 def _root(algo: Algorithm, leaves: list[bytes], length: int) -> bytes:

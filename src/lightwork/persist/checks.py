@@ -15,6 +15,7 @@ from xxhash import xxh3_128
 
 from lightwork.errors import OptionError
 from lightwork.persist import codecs, foreign, layout, reader, sealed
+from lightwork.settings import cores
 
 _BLOCK: Final = 1 << 20
 _PARALLEL: Final = 16 << 20  # bytes of buffers from which threads are worth their start (chosen by guess)
@@ -170,7 +171,7 @@ def _digests(fd: int, found: layout.Footer, numbers: range | list[int]) -> list[
     entries = [found.entries[number] for number in numbers]
     if sum(entry.length for entry in entries) < _PARALLEL or len(entries) < 2:
         return [_digest(fd, entry) for entry in entries]
-    with ThreadPoolExecutor(codecs.cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(lambda entry: _digest(fd, entry), entries))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from lightwork.errors import OptionError, OptionTypeError
+from lightwork.settings import cores
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -175,11 +176,6 @@ class _ZstdCompressor:
         frame, size = self._frames.popleft().result()
         self._table.append((len(frame), size))
         return frame
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sample_size(sample: Buffer) -> int:

@@ -28,6 +28,7 @@ from xxhash import xxh3_128
 from lightwork._version import __version__
 from lightwork.persist import arrays, codecs, layout, sealed, versions
 from lightwork.persist.pickling import Pickled
+from lightwork.settings import cores
 
 BLOCK: Final = 256 * 1024  # bytes copied, digested and written at a time: they stay in the second-level cache
 _LARGE: Final = 1 << 20  # bytes written at a time where nothing is copied
@@ -100,7 +101,7 @@ class _Beside:
         entries = [(piece, entry.length) for piece, entry in runs if entry is not None]
         self._jobs: list[tuple[layout.Piece, xxh3_128]] = []
         self.numbers: set[int] = set()
-        if sum([length for _, length in entries]) >= _BESIDE and codecs.cores() > 1:
+        if sum([length for _, length in entries]) >= _BESIDE and cores() > 1:
             for number, (piece, _) in enumerate(entries):
                 if id(piece) not in reducers.sources and _settled(piece):
                     self._jobs.append((piece, digests[number]))

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 from xxhash import xxh3_128
 
 from lightwork import errors
-from lightwork.persist import codecs, layout
+from lightwork.persist import layout
+from lightwork.settings import cores
 
 _TAIL: Final = 4096  # read at once, in the hope that the whole footer is in it
 _BLOCK: Final = 256 * 1024  # read and digested at a time: digested while still in the second-level cache
@@ -52,7 +53,7 @@ class FileBytes:
 
     def read_into(self, offset: int, view: memoryview, digest: xxh3_128) -> None:
         """Fill a view with the bytes from here on, and the digest with what was filled in."""
-        if len(view) >= _PARALLEL and codecs.cores() > 1:
+        if len(view) >= _PARALLEL and cores() > 1:
             self._read_in_parallel(offset, view, digest)
             return
         for start in range(0, len(view), _BLOCK):
@@ -83,9 +84,7 @@ class FileBytes:
             while read_one():
                 continue
 
-        threads = [
-            threading.Thread(target=read_all, name="lightwork-read") for _ in range(codecs.cores() - 1)
-        ]
+        threads = [threading.Thread(target=read_all, name="lightwork-read") for _ in range(cores() - 1)]
         for thread in threads:
             thread.start()
         try:

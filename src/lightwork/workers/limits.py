@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from lightwork.errors import OptionError, OptionTypeError
+from lightwork.settings import affinity as _affinity
 from lightwork.workers.control_groups import lines, memberships
 
 __all__ = [
@@ -124,10 +125,6 @@ def _positive(name: str, value: str) -> int:
     if not value.isdigit() or int(value) == 0:
         raise OptionError(f"{name}={value!r} in the environment must be a whole number above 0")
     return int(value)
-
-
-def _affinity() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 def _physical(cores: set[int]) -> int:
