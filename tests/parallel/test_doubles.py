@@ -70,7 +70,7 @@ def test_each_key_is_computed_once(shape, numbers, how, eager):
     assert memo.computed == Counter(set(numbers))
     assert loop.recorder.endings == [(len(numbers), True)]
     assert not loop.pump._intake.doubles
-    assert not loop.pump._out
+    assert not loop.pump._in_flight._out
     assert loop.plan._open == loop.plan._batches == 0
 
 
@@ -123,7 +123,7 @@ def test_those_that_wait_keep_no_worker_of_a_list_idle():
     memo = Memo()
     order = [0] * 20 + [1] * 20
     loop = Loop((delayed(memo)(x) for x in order), workers=2, window=2, size=1)
-    loop.pump._collecting = True
+    loop.pump._in_flight.collecting = True
     loop.pump._fill()
     assert len(loop.crew.sent) == 2  # both keys are under way at once
     assert loop.pump.collect() == [[x] for x in order]

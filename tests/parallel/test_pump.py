@@ -530,7 +530,7 @@ class TestFailures:
         assert loop.recorder.endings == [(41, True)]
         assert all(tried[i] > times for i, (times, _) in failing.items())
         assert not recourse.attempts
-        assert not loop.pump._out
+        assert not loop.pump._in_flight._out
         assert loop.crew.forgotten == []
         assert nothing_is_open(loop)
 

@@ -1,8 +1,8 @@
 """Drives one loop: takes tasks, sends spans, waits for workers, hands results over. Decisions are the plan's.
 
 The pump runs in the caller's thread and only inside calls: of `collect`, or of ``next`` on the generator that `stream`
-made. It owns what the plan only has numbers for: the input (through `intake`), the tasks that are out (to send again
-after a death), and the crew.
+made. It owns the crew, and what the plan only has numbers for: the input (through `intake`), and the tasks that were
+taken and are not finished (through `inflight`).
 
 Whatever ends a loop early, be it an error, Ctrl-C, an input that raises, or a generator that is closed or dropped,
 leaves by one door: the crew is aborted and the exception goes on.
@@ -13,20 +13,18 @@ unless they are remembered, failed, or lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Generator, Iterator, Sequence
 from math import inf
 from os import getpid
 from time import perf_counter
 from typing import Protocol, cast
 
 from lightwork.errors import LightworkError
-from lightwork.parallel.backends import blame
-from lightwork.parallel.backends.base import Back, Crew, Died, Done, Event, task_of
+from lightwork.parallel.backends.base import Crew, Event
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Calls
-from lightwork.parallel.doubles import Double
-from lightwork.parallel.intake import Answer, Intake, kind_apart
+from lightwork.parallel.inflight import InFlight
+from lightwork.parallel.intake import Intake
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.reading import Reading
@@ -97,6 +95,9 @@ class Pump:
     ) -> None:
         self._recourse = recourse or Recourse()
         self._intake = Intake(source, self._hire_crew, eager=eager, calls=calls)
+        self._in_flight = InFlight(
+            plan, pace, outcomes, self._recourse, self._intake, watcher.remembered, self._forget
+        )
         self._reading = reading or Reading()
         self._reads_elsewhere = reading is not None
         self._hire = hire
@@ -106,8 +107,6 @@ class Pump:
         self._outcomes = outcomes
         self._timeout = timeout
         self._watcher = watcher
-        self._out: dict[int, Sequence[object]] = {}
-        self._collecting = False
         self._process = 0
         self._looked = 0.0
         self._ended = False
@@ -118,7 +117,7 @@ class Pump:
     def collect(self) -> list[object]:
         """Run the loop and return all results in order; the first failure that is noticed ends it."""
         results: list[object] = []
-        self._collecting = True
+        self._in_flight.collecting = True
         try:
             while (chunk := self._next()) is not None:
                 results += chunk.results
@@ -212,7 +211,7 @@ class Pump:
         failure = self._outcomes.failure
         if failure is not None:
             self.exhausted = True
-            if self._collecting:
+            if self._in_flight.collecting:
                 raise failure[1]
 
     def _wait(self, deadline: float | None) -> Sequence[Event]:
@@ -249,7 +248,7 @@ class Pump:
             )
         if self._recourse.until < inf:
             for index, parcel in self._recourse.due(perf_counter()):
-                self._needs(index, [parcel], again=True)
+                self._in_flight.needs(index, [parcel], again=True)
         while True:
             begun = perf_counter()
             if not plan.waiting():
@@ -265,7 +264,7 @@ class Pump:
                 return
             worker, first, length = send
             attempt = self._recourse.attempts.get(first, 0) + 1
-            cast(Crew, self._crew).send(worker, first, self._out[first], attempt)
+            cast(Crew, self._crew).send(worker, first, self._in_flight[first], attempt)
             self._pace.sent(length, perf_counter() - begun)
 
     def _fill_for_absence(self) -> None:
@@ -295,7 +294,7 @@ class Pump:
         if not self._ended:
             self._ended = True
             self._intake.close()
-            self._out.clear()
+            self._in_flight.clear()
             self._watcher.ended(self._plan.finished, whole)
 
     def _take(self, count: int) -> None:
@@ -310,178 +309,25 @@ class Pump:
                 return
         plan.took(len(items))
         if not self._intake.apart:
-            self._needs(first, items)
+            self._in_flight.needs(first, items)
             return
-        self._sort(first, items)
-        if self._collecting and not self.exhausted:
+        self._in_flight.sort(first, items)
+        self._tell()
+        if self._in_flight.collecting and not self.exhausted:
             # While the next tasks need no worker, they are taken too: in a list they fill no window.
             first = plan.taken
             if items := self._intake.take_apart(_MOST_ANSWERS):
                 plan.took(len(items))
-                self._sort(first, items)
-
-    def _needs(self, first: int, parcels: Sequence[object], *, again: bool = False) -> None:
-        self._out[first] = parcels
-        self._plan.needs(first, len(parcels), again=again)
-
-    def _sort(self, first: int, items: Sequence[object]) -> None:
-        """Tell answers, and what waits for an equal task, from what needs a worker; all in runs of neighbours."""
-        start = 0
-        for kind, group in groupby(items, kind_apart):
-            run = list(group)
-            if kind is Answer:
-                self._answer_run(first + start, cast("list[Answer]", run))
-            elif kind is Double:
-                self._let_wait(cast("list[Double]", run))
-            else:
-                self._needs(first + start, run)
-            start += len(run)
-        self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
-
-    def _answer_run(self, first: int, run: list[Answer]) -> None:
-        self._intake.apart -= len(run)
-        self._plan.answered(len(run))
-        failures = {
-            index: answer.error for index, answer in enumerate(run, first) if answer.error is not None
-        }
-        self._watcher.remembered(len(run) - len(failures))
-        values = [answer.value for answer in run]
-        if failures:
-            self._settle_failures(first, values, failures, [answer.task for answer in run], final=True)
-        else:
-            self._add(first, values, None)
-
-    # --- what became of them ------------------------------------------------------------------------
+                self._in_flight.sort(first, items)
+                self._tell()
 
     def _handle(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, Done):
-                self._done(event)
-            elif isinstance(event, Died):
-                self._died(event)
-            elif isinstance(event, Back):
-                self._back(event)
-            else:
-                self._plan.up(event.worker)
+        self._in_flight.handle(events, self._looked)
+        self._tell()
+
+    def _forget(self, indexes: Sequence[int]) -> None:
+        if self._crew is not None:
+            self._crew.forget(indexes)
+
+    def _tell(self) -> None:
         self._watcher.advanced(self._plan.finished, self._plan.taken, self.exhausted)
-
-    def _done(self, done: Done) -> None:
-        worker, first, results, failures, seconds = done
-        count = self._plan.done(worker, first, self._looked)
-        if not count:
-            return  # not ours any more: it was sent again after its worker was given up
-        if len(results) != count:
-            raise LightworkError(f"worker {worker} answered {count} tasks with {len(results)} results")
-        parcels = self._out.pop(first)
-        self._pace.ran(count, seconds)
-        if self._intake.finishes:
-            failures = self._finish(first, results, failures)
-        if failures:
-            self._settle_failures(first, results, failures, parcels)
-        else:
-            self._add(first, results, None)
-        if self._recourse.attempts and count == 1 and not failures:
-            self._recourse.attempts.pop(first, None)
-
-    def _finish(
-        self, first: int, results: list[object], failures: Mapping[int, BaseException] | None
-    ) -> Mapping[int, BaseException] | None:
-        """Let those who asked for it turn what the worker returned into the result."""
-        failed = dict(failures or {})
-        for index in range(first, first + len(results)):
-            finish = self._intake.finishes.get(index)
-            if finish is None or index in failed:
-                continue
-            try:
-                results[index - first] = finish(results[index - first])
-                del self._intake.finishes[index]
-            except Exception as error:
-                results[index - first] = None
-                failed[index] = error
-        return failed or None
-
-    def _died(self, died: Died) -> None:
-        loss = self._plan.died(died.worker, died.claimed, () if self._recourse.rerun_lost else died.ran)
-        for first, _ in loss.spans:
-            for index, task in enumerate(self._out.pop(first), first):
-                if index == loss.blamed:
-                    self._settle_failures(index, [None], {index: died.error}, [task])
-                elif index in loss.gone:
-                    error = blame.lost(died.error, index, task_of(task))
-                    self._settle_failures(index, [None], {index: error}, [task], final=True)
-                else:
-                    self._out[index] = [task]
-
-    def _back(self, back: Back) -> None:
-        for first, kept in reversed(back.kept):  # each goes before what came back already
-            pieces = self._plan.back(back.worker, first, kept)
-            parcels = self._out[first]
-            self._out[first] = parcels[:kept]
-            if not kept:
-                del self._out[first]
-            for begin, length in pieces:
-                self._out[begin] = parcels[begin - first : begin - first + length]
-
-    def _settle_failures(
-        self,
-        first: int,
-        results: list[object],
-        failures: Mapping[int, BaseException],
-        parcels: Sequence[object],
-        *,
-        final: bool = False,
-    ) -> None:
-        """Let the recourse say what becomes of a span with failures: what is run again is not finished."""
-        recourse = self._recourse
-        chunks = recourse.settle(first, results, failures, parcels, perf_counter(), final=final)
-        again = len(results) - sum(len(chunk.results) for chunk in chunks)
-        self._plan.repeats(again, len(chunks))
-        over = [index for index in failures if index not in recourse.attempts]
-        for index in over:
-            self._intake.finishes.pop(index, None)
-        if over and self._crew is not None:
-            self._crew.forget(over)
-        for chunk in chunks:
-            self._add(*chunk)
-
-    def _add(self, first: int, results: list[object], failures: Mapping[int, BaseException] | None) -> None:
-        self._outcomes.add(first, results, failures)
-        if (
-            self._collecting
-        ):  # a list is not waited for: results that must wait for their turn hold up nothing
-            self._plan.handed(len(results))
-        if self._intake.doubles:
-            for index in range(first, first + len(results)):
-                for double in self._intake.doubles.ended(index):
-                    self._look_again(double)
-
-    # --- equal tasks --------------------------------------------------------------------------------
-
-    def _let_wait(self, run: list[Double]) -> None:
-        self._intake.apart -= len(run)
-        self._plan.waits(len(run), aside=self._collecting)  # like answers, they fill no window of a list
-        for double in run:
-            if not self._intake.doubles.wait(double):
-                self._look_again(double)
-
-    def _look_again(self, double: Double) -> None:
-        """The equal task has ended: take its result, or send this one after all."""
-        index = double.number
-        self._plan.waited(aside=self._collecting)
-        failures: dict[int, BaseException] = {}
-        value: object = None
-        try:
-            found = double.again()
-            if found is None:
-                self._needs(index, [double.parcel])
-                return
-            value = found.value
-        except Exception as error:
-            failures = {index: error}
-        self._intake.finishes.pop(index, None)
-        self._plan.answered(1)
-        cast(Crew, self._crew).forget([index])
-        if failures:
-            self._settle_failures(index, [None], failures, [double.parcel], final=True)
-        else:
-            self._add(index, [value], None)
