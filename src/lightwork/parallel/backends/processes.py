@@ -13,38 +13,29 @@ over is killed, what it had still sent is read, and the task is blamed for the d
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 import pickle
 import select
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil, inf
 from time import monotonic, monotonic_ns, sleep
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from lightwork.errors import WorkerStartError
-from lightwork.parallel.backends import blame
+from lightwork.parallel.backends import blame, incoming
 from lightwork.parallel.backends.base import Back, CrewOptions, Died, Done, Event, Task, Up
-from lightwork.parallel.backends.outgoing import Outgoing, Parcel, Told
-from lightwork.workers import limits
+from lightwork.parallel.backends.environment import Environment
+from lightwork.parallel.backends.member import Member
+from lightwork.parallel.backends.outgoing import Outgoing, Parcel
 from lightwork.workers.bell import Bell
-from lightwork.workers.failures import Report
 from lightwork.workers.framing import Kind
-from lightwork.workers.functions import will_be_awaited
-from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle, stream_files
+from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle
 from lightwork.workers.interrupts import held_back
 from lightwork.workers.launch import fork_zygote
-from lightwork.workers.payload import decode_result, pack, unpack
+from lightwork.workers.payload import pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
-from lightwork.workers.relay import deliver, surroundings
-from lightwork.workers.segments import Segment, Segments, read_outbox
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from lightwork.workers.relay import deliver
+from lightwork.workers.segments import Segment, Segments
 
 __all__ = ["ProcessCrew", "lend"]
 
@@ -66,51 +57,6 @@ def lend(
     own = options.start_method == "fork"
     pool = Pool(fork_zygote) if own else lend_pool()
     return ProcessCrew(pool, count, options, own_pool=own, at_first=at_first, segments=segments)
-
-
-class _Member:
-    """A worker of the crew: its handle, what it has been told in this call, and what it owes.
-
-    Attributes
-    ----------
-    owed : deque of (int, sequence of Task, int)
-        The spans that it has not answered, in order: the number of the first task, the tasks, and how many of them
-        were not taken back.
-    revoked : bool
-        Whether it is to get no more until it owes nothing.
-    """
-
-    __slots__ = ("handle", "owed", "revoked", "told", "watches_out")
-
-    def __init__(self, handle: WorkerHandle) -> None:
-        self.handle = handle
-        self.told = Told(handle.segments)
-        self.owed: deque[tuple[int, Sequence[Task[object]], int]] = deque()
-        self.revoked = False
-        self.watches_out = False
-
-    def runs(self) -> bool:
-        """Whether it may be running a task; one that only owes word of what was taken back is not."""
-        return any(kept for _, _, kept in self.owed)
-
-    def begun(self) -> tuple[int, int]:
-        """Which of the spans owed is the last that may have begun (-1: none), and how many of its tasks."""
-        page = self.handle.page
-        claimed = page.claimed
-        if claimed is not None:
-            for position, (first, _, kept) in enumerate(self.owed):
-                if first <= claimed < first + kept:
-                    return position, claimed - first + 1
-        position = page.begun - (self.handle.spans - len(self.owed)) - 1
-        return position, self.owed[position][2] if position >= 0 else 0
-
-    def ran(self) -> list[tuple[int, int]]:
-        """The tasks that it has begun of those owed, in spans."""
-        last, count = self.begun()
-        found = [(first, kept) for first, _, kept in islice(self.owed, max(last, 0))]
-        if last >= 0:
-            found.append((self.owed[last][0], count))
-        return found
 
 
 class ProcessCrew:
@@ -148,18 +94,14 @@ class ProcessCrew:
         self._call = next(_calls)
         self._outgoing = Outgoing(options, pool.kept, defines=not own_pool, segments=segments)
         self._blameless = 0
-        self._unsent: set[_Member] = set()
+        self._unsent: set[Member] = set()
         self._watch = select.poll()
         self._bell: Bell | None = None
-        self._environment = _environment(count, options)
-        self._surroundings = surroundings()
-        self._streams = stream_files()
-        self._folder = _folder()
+        self._environment = Environment(self._call, count, options)
         self._limit = inf if options.task_timeout is None else options.task_timeout * 1e9
         self._look_at = inf if self._limit == inf else 0.0
-        self._awaited = will_be_awaited()
-        self._members: dict[int, _Member] = {}
-        self._by_descriptor: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}
+        self._by_descriptor: dict[int, Member] = {}
         try:
             self.make = self._how_made()
             self.enlarge(count if at_first is None else at_first)
@@ -189,30 +131,10 @@ class ProcessCrew:
         return list(self._members)
 
     def _join(self, handle: WorkerHandle) -> None:
-        member = _Member(handle)
+        member = Member(handle)
         self._members[handle.number] = self._by_descriptor[handle.channel.fileno()] = member
         self._watch.register(handle.channel.fileno(), select.POLLIN)
-        moved = self._streams if self._streams != handle.streams else ()
-        call = {
-            "call": self._call,
-            "read_only": self._options.mmap_mode == "r",
-            "task_timeout": self._options.task_timeout,
-            "awaited": self._awaited,
-            "path": [entry for entry in sys.path if type(entry) is str],
-            "argv": [str(word) for word in sys.argv],
-            "folder": self._folder,
-            "environment": self._environment if self._environment != handle.environment else None,
-            "surroundings": self._surroundings if self._surroundings != handle.surroundings else None,
-            "streams": len(moved),
-        }
-        handle.environment, handle.surroundings = self._environment, self._surroundings
-        handle.streams = self._streams or handle.streams
-        rides = (1, 2) if moved else ()
-        if self._folder is None:
-            with _opened_here() as here:
-                handle.channel.post(Kind.CALL, pack(call), (*rides, here))
-        else:
-            handle.channel.post(Kind.CALL, pack(call), rides)
+        self._environment.tell(handle)
         if handle.fresh and self.make != DEFAULT_MAKE:
             handle.fresh = False
             for kind, body, descriptors in self._outgoing.news(member.told):
@@ -251,7 +173,7 @@ class ProcessCrew:
         member.handle.spans += 1
         self._queue(member, Kind.TASKS, body)
 
-    def _queue(self, member: _Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
+    def _queue(self, member: Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
         member.handle.channel.queue(kind, body, descriptors)
         self._unsent.add(member)
 
@@ -281,19 +203,7 @@ class ProcessCrew:
             member.revoked = True
             member.handle.page.call_off(member.handle.spans)
         sleep(_SETTLING)
-        events: list[Event] = []
-        for member in members:
-            last, count = member.begun()
-            trimmed: list[tuple[int, int]] = []
-            for position in range(max(last, 0), len(member.owed)):
-                first, tasks, kept = member.owed[position]
-                keeps = count if position == last else 0
-                if keeps < kept:
-                    member.owed[position] = first, tasks, keeps
-                    trimmed.append((first, keeps))
-            if trimmed:
-                events.append(Back(member.handle.number, trimmed))
-        return events
+        return [Back(member.handle.number, kept) for member in members if (kept := member.give_up())]
 
     # --- receiving ---
 
@@ -337,7 +247,7 @@ class ProcessCrew:
                 break
         return events
 
-    def _receive(self, member: _Member, events: list[Event]) -> bool:
+    def _receive(self, member: Member, events: list[Event]) -> bool:
         """Read what a worker has sent; whether there was something."""
         frames = member.handle.channel.receive()
         for kind, _, body in frames:
@@ -350,40 +260,26 @@ class ProcessCrew:
                 deliver(kind, body, name, named=self._options.worker_names)
         return bool(frames)
 
-    def _read_reply(self, member: _Member, body: bytes | bytearray, events: list[Event]) -> None:
-        call, first, seconds, results, failed = cast(
-            "tuple[int, int, float, list[object], list[tuple[int, Report]] | None]",
-            unpack(body),
-        )
+    def _read_reply(self, member: Member, body: bytes | bytearray, events: list[Event]) -> None:
+        reply = cast("incoming.Reply", unpack(body))
+        call, first, seconds, _, _ = reply
         if call != self._call:
             return
         self._blameless = 0
         _, tasks, kept = member.owed[0]
-        failures: dict[int, BaseException] = {}
-        for index, report in failed or ():
-            failures[index] = blame.raised(report, index, tasks[index - first])
-        box: int | None = None
-
-        def fetch(places: Sequence[int]) -> Sequence[Buffer]:
-            nonlocal box
-            box = places[0]
-            return read_outbox(member.handle.outboxes, places)
-
-        for offset, entry in enumerate(results):
-            if type(entry) is tuple:
-                try:
-                    results[offset] = decode_result(entry, fetch)
-                except Exception as error:
-                    index = first + offset
-                    results[offset] = None
-                    failures[index] = blame.not_read(error, index, tasks[offset])
+        answer = incoming.read(reply, tasks, member.handle.outboxes)
+        results, failures, box = answer
         if box is not None:
             self._queue(member, Kind.FREED, pack(box))
             self.flush()  # the worker may wait for it, and our caller may be away for long
         # Not before: a worker whose reply was read by half must not serve another call.
         member.owed.popleft()
         if member.revoked:
-            self._settle(member, first, kept, results, failures, events)
+            # It may have run less than it was to keep; and more, if a task began while it was taken back: then
+            # another worker has it now, and what this one made of it is dropped.
+            if len(results) < kept:
+                events.append(Back(member.handle.number, [(first, len(results))]))
+            answer.cut(first, kept)
         over: Iterable[int] = range(first, first + len(results))
         if failures and self._options.retains:
             over = [index for index in over if index not in failures]
@@ -393,26 +289,6 @@ class ProcessCrew:
         if member.revoked and not member.owed:
             member.revoked = False
             events.append(Up(member.handle.number))
-
-    def _settle(
-        self,
-        member: _Member,
-        first: int,
-        kept: int,
-        results: list[object],
-        failures: dict[int, BaseException],
-        events: list[Event],
-    ) -> None:
-        """Compare what a revoked worker has run of a span with what it was to keep.
-
-        It may have run less; and more, if a task began while it was taken back: then another worker has it
-        now, and what this one made of it is dropped.
-        """
-        if len(results) < kept:
-            events.append(Back(member.handle.number, [(first, len(results))]))
-        del results[kept:]
-        for index in [index for index in failures if index >= first + kept]:
-            del failures[index]
 
     # --- death and end ---
 
@@ -429,7 +305,7 @@ class ProcessCrew:
                     self._bury(member, events, overdue=index)
         self._look_at = next_look / 1e9
 
-    def _bury(self, member: _Member, events: list[Event], *, overdue: int | None = None) -> None:
+    def _bury(self, member: Member, events: list[Event], *, overdue: int | None = None) -> None:
         handle = member.handle
         self._leave(member)
         self._unsent.discard(member)
@@ -439,15 +315,12 @@ class ProcessCrew:
         claimed = handle.page.claimed if overdue is None else overdue
         ran = member.ran()
         handle.close()
-        task = None
-        for first, tasks, kept in member.owed:
-            if claimed is not None and first <= claimed < first + kept:
-                task = tasks[claimed - first]
-                if not self._options.retains:
-                    self._outgoing.done([claimed])
-        if task is None:
+        task = None if claimed is None else member.owes(claimed)
+        if claimed is None or task is None:
             claimed = None
             self._blameless += 1
+        elif not self._options.retains:
+            self._outgoing.done([claimed])
         failure = self._pool.start_failure()
         if failure is not None:
             raise failure
@@ -463,7 +336,7 @@ class ProcessCrew:
         self._join(successor)
         events.append(Up(successor.number))
 
-    def _leave(self, member: _Member) -> None:
+    def _leave(self, member: Member) -> None:
         descriptor = member.handle.channel.fileno()
         self._watch.unregister(descriptor)
         del self._by_descriptor[descriptor]
@@ -509,29 +382,3 @@ class ProcessCrew:
             self._pool.kill([member.handle for member in busy])
             if self._own_pool:
                 self._pool.shutdown()
-
-
-def _folder() -> str | None:
-    """The working folder; None where it has no name: it was removed, or lies in one that may not be read."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return None
-
-
-@contextlib.contextmanager
-def _opened_here() -> Iterator[int]:
-    """A descriptor of the working folder, which a worker can enter though no name leads there."""
-    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
-    try:
-        yield here
-    finally:
-        os.close(here)
-
-
-def _environment(count: int, options: CrewOptions) -> dict[str, str]:
-    environment = dict(os.environ)
-    threads = options.inner_max_num_threads
-    if threads is None:
-        return environment | limits.thread_limits(count, environment)
-    return environment | dict.fromkeys(limits.THREAD_VARIABLES, str(threads))

@@ -1,0 +1,74 @@
+"""What comes back from worker processes: replies to spans, as results and errors of this process.
+
+Atoms stand in the reply as they are; the rest is unpickled here, where its class is known, with its big buffers copied
+out of the worker's outbox. What cannot be read is the failure of its own task, not of its span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightwork.parallel.backends import blame
+from lightwork.parallel.backends.base import Task
+from lightwork.workers.failures import Report
+from lightwork.workers.payload import decode_result
+from lightwork.workers.segments import read_outbox
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from lightwork.workers.anonymous import SharedMap
+
+__all__ = ["Answer", "Reply", "read"]
+
+Reply = tuple[int, int, float, "list[object]", "list[tuple[int, Report]] | None"]
+"""The message of a worker: call, first task of the span, seconds, an entry for each result, and what failed."""
+
+
+class Answer(NamedTuple):
+    """A reply as it is meant here.
+
+    Attributes
+    ----------
+    results : list
+        One entry for each task that was run; None for those that failed.
+    failures : dict
+        The exceptions of those, by number.
+    box : int or None
+        The outbox that has been read and may be filled again.
+    """
+
+    results: list[object]
+    failures: dict[int, BaseException]
+    box: int | None
+
+    def cut(self, first: int, kept: int) -> None:
+        """Leave nothing but the first so many tasks of a span that began with this one."""
+        del self.results[kept:]
+        for index in [index for index in self.failures if index >= first + kept]:
+            del self.failures[index]
+
+
+def read(reply: Reply, tasks: Sequence[Task[object]], outboxes: Sequence[SharedMap]) -> Answer:
+    """What a worker made of these tasks; big buffers lie in its outboxes."""
+    _, first, _, results, failed = reply
+    failures: dict[int, BaseException] = {}
+    for index, report in failed or ():
+        failures[index] = blame.raised(report, index, tasks[index - first])
+    box: int | None = None
+
+    def fetch(places: Sequence[int]) -> Sequence[Buffer]:
+        nonlocal box
+        box = places[0]
+        return read_outbox(outboxes, places)
+
+    for offset, entry in enumerate(results):
+        if type(entry) is tuple:
+            try:
+                results[offset] = decode_result(entry, fetch)
+            except Exception as error:
+                index = first + offset
+                results[offset] = None
+                failures[index] = blame.not_read(error, index, tasks[offset])
+    return Answer(results, failures, box)
