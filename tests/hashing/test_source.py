@@ -1157,3 +1157,21 @@ def test_defaults_that_a_helper_gains_are_noticed(module):
     assert fingerprint(features.f).digest not in (before.digest, gained.digest)
     features.g.__defaults__ = features.h.__kwdefaults__ = None
     assert fingerprint(features.f).digest == before.digest
+
+
+def test_a_default_that_is_changed_in_place_is_noticed(module):
+    features = module("def h(*, z=1):\n    return z\ndef f(*, y=1):\n    return h(), y\n")
+    before = fingerprint(features.f)
+    assert fingerprint(features.f) is before
+    features.h.__kwdefaults__["z"] = 2
+    helpers = fingerprint(features.f)
+    features.f.__kwdefaults__["y"] = 2
+    both = fingerprint(features.f)
+    assert len({each.digest for each in (before, helpers, both)}) == 3
+    features.f.__kwdefaults__["y"] = features.h.__kwdefaults__["z"] = 1
+    assert fingerprint(features.f).digest == before.digest
+    features.f.__kwdefaults__.clear()
+    cleared = fingerprint(features.f)
+    assert cleared.digest != before.digest
+    features.f.__kwdefaults__["y"] = 1  # an empty dictionary may gain some
+    assert fingerprint(features.f).digest == before.digest

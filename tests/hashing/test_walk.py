@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightwork.errors import HashError
-from lightwork.hashing import digest, hash
+from lightwork.hashing import digest, digest_small, hash
 from lightwork.hashing.atoms import flat, quick
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.containers import _added_up
@@ -194,9 +194,37 @@ def test_nan_is_one_value_and_zeros_are_two():
         lambda x: {"a": x},
         lambda x: {"a": [x, "b"]},
         lambda x: complex(x, 1),
+        lambda x: (x, 1),
     ):
         assert digest(wrap(plain)) == digest(wrap(payload)) == digest(wrap(negative))
         assert digest(wrap(0.0)) != digest(wrap(-0.0))
+
+
+@given(st.lists(ATOMS, max_size=40).map(tuple))
+def test_a_tuple_is_digested_quickly_as_it_is_slowly(value):
+    reference = Walk().digest(value)
+    for _ in range(2):  # types that were met before go a shorter way
+        assert digest_small(value) in (None, reference)
+
+
+def test_the_quick_way_tells_what_only_looks_like_its_types():
+    class Loud(int):
+        pass
+
+    nan = float("nan")
+    for value in (
+        (1, 2.0),
+        (1, nan),
+        (-1, 0.5),
+        ("a", "x" * 2000),
+        (1, 1j),
+        (True, Loud(1)),
+        (1 << 5000, "a"),
+    ):
+        for _ in range(2):
+            assert digest_small(value) in (None, Walk().digest(value))
+    assert digest_small((1, 2.0)) is not None
+    assert digest_small((1, Loud(1))) is None
 
 
 def test_an_array_never_hashes_like_its_bytes():

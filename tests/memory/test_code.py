@@ -77,6 +77,46 @@ def test_code_that_is_replaced_in_a_living_function_counts(memory):
     assert g(1, z=1) == 20
 
 
+@pytest.mark.parametrize("track", ["deps", "function", "none"])
+def test_a_default_that_is_changed_in_place_never_has_the_key_of_the_one_before(memory, module, track):
+    made = module("def f(x, *, scale=1):\n    return x * scale\n")
+    f = memory.cache(made.f, track=track)
+    assert f(3) == f(3, scale=1) == 3
+    made.f.__kwdefaults__["scale"] = 2
+    assert f(3) == 6
+    assert f(3, scale=1) == 3
+    del made.f.__kwdefaults__["scale"]
+    with pytest.raises(TypeError, match="scale"):
+        f(3)
+    made.f.__kwdefaults__["scale"] = 1
+    assert (f(3), f(3, scale=2)) == (3, 6)
+
+
+def test_a_keyword_default_of_a_helper_that_is_changed_in_place_counts(memory, module):
+    made = module("def helper(x, *, scale=1):\n    return x * scale\ndef f(x):\n    return helper(x)\n")
+    f = memory.cache(made.f)
+    assert f(3) == 3
+    made.helper.__kwdefaults__["scale"] = 2
+    assert f(3) == 6
+    made.helper.__kwdefaults__["scale"] = 1
+    assert f.check_call_in_cache(3)
+
+
+@pytest.mark.parametrize("track", ["deps", "none"])
+def test_defaults_of_what_a_wrapper_hands_on_to_count_as_they_are(memory, module, track):
+    made = module(
+        "import functools\n"
+        "def inner(x, y=1, *, z=0):\n    return x + y + z\n"
+        "@functools.wraps(inner)\ndef f(*args, **kwargs):\n    return inner(*args, **kwargs)\n"
+    )
+    f = memory.cache(made.f, track=track)
+    assert f(1) == f(1, 1) == 2
+    made.inner.__defaults__ = (5,)
+    assert (f(1), f(1, 1)) == (6, 2)
+    made.inner.__kwdefaults__["z"] = 10
+    assert (f(1), f(1, z=0), f(1, 1, z=0)) == (16, 6, 2)
+
+
 def test_a_cell_of_a_notebook_run_again_is_another_function(memory):
     cells = ["def f(x):\n    return x + 1\n", "def f(x):\n    return x + 2\n"]
     made = []

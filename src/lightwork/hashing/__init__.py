@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lightwork.errors import OptionError
 from lightwork.hashing import containers as containers  # it says how containers are walked
 from lightwork.hashing import shallow
-from lightwork.hashing.atoms import quick
+from lightwork.hashing.atoms import plain_tuple, quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
 from lightwork.hashing.objects import register_hash
 from lightwork.hashing.scope import EVERYTHING, Scope, ScopedWalk
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from lightwork.hashing.source import explain as explain
     from lightwork.hashing.source import fingerprint as fingerprint
 
-__all__ = ["Fingerprint", "digest", "explain", "fingerprint", "hash", "register_hash", "survey"]
+__all__ = [
+    "Fingerprint",
+    "digest",
+    "digest_small",
+    "explain",
+    "fingerprint",
+    "hash",
+    "register_hash",
+    "survey",
+]
+
+
+_once = XXH3_128.once
 
 
 def digest(obj: object) -> bytes:
@@ -39,6 +51,19 @@ def digest(obj: object) -> bytes:
     if encoding is not None:
         return XXH3_128.once(encoding)
     return shallow.digest(obj, Walk())
+
+
+def digest_small(obj: tuple[object, ...]) -> bytes | None:
+    """Return the `digest` of a small tuple of atoms and small containers; None for whatever needs a closer look.
+
+    Examples
+    --------
+    >>> from lightwork.hashing import digest, digest_small
+    >>> digest_small((1, "a")) == digest((1, "a")), digest_small(tuple(range(100)))
+    (True, None)
+    """
+    encoding = plain_tuple(obj) or quick(obj, XXH3_128)
+    return None if encoding is None else _once(encoding)
 
 
 def survey(obj: object, scope: Scope = EVERYTHING) -> tuple[bytes, tuple[type, ...]]:

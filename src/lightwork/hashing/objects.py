@@ -143,7 +143,7 @@ def classes(value: type, walk: Walk) -> Steps:
     if scope_of(walk).is_library_module(value.__module__):
         yield from ()
         return _library_class(value, walk)
-    from lightwork.hashing.follow import class_steps
+    from lightwork.hashing.classes import class_steps
 
     return (yield from class_steps(value, walk))
 

@@ -76,9 +76,9 @@ class Record:
         "_cells",
         "_classes",
         "_functions",
+        "_inside",
         "_keywords",
         "_places",
-        "_root",
         "_volatile",
         "fingerprint",
         "travelling",
@@ -86,7 +86,7 @@ class Record:
 
     def __init__(self, root: Any, fingerprint: Fingerprint, trace: Trace) -> None:
         self.fingerprint = fingerprint
-        self._root = _inside(root) if isinstance(root, types.FunctionType) else None
+        self._inside = _inside(root) if isinstance(root, types.FunctionType) else None
         functions = list({id(each): each for each in trace.functions if each is not root}.values())
         self._functions = [(each, each.__code__, each.__defaults__) for each in functions]
         # Of a function without such parameters they make no difference.
@@ -108,8 +108,15 @@ class Record:
 
     def holds(self, root: Any) -> bool:
         """Whether everything is still in place. This runs on each call of a remembered function."""
-        if self._root is not None and not all(map(is_, _inside(root), self._root)):
-            return False
+        if self._inside is not None:
+            code, defaults, keywords, closed = self._inside
+            if (
+                root.__code__ is not code
+                or root.__defaults__ is not defaults
+                or root.__kwdefaults__ is not keywords
+                or (closed and not all(map(is_, map(_content, root.__closure__), closed)))
+            ):
+                return False
         for home, get, values, missing in self._places:
             space = vars(home) if isinstance(home, type) else home
             try:
@@ -146,10 +153,10 @@ def _goes_by_value(name: str) -> bool:
     return name.partition(".")[0] in ("__main__", "__mp_main__") or "<" in name
 
 
-def _inside(function: Any) -> tuple[Any, ...]:
-    """Return what a function carries with it."""
-    start = (function.__code__, function.__defaults__, function.__kwdefaults__)
-    return (*start, *map(_content, function.__closure__)) if function.__closure__ else start
+def _inside(function: Any) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """Return what a function carries with it, the contents of its closure last."""
+    contents = tuple(map(_content, function.__closure__ or ()))
+    return function.__code__, function.__defaults__, function.__kwdefaults__, contents
 
 
 def _content(cell: Any) -> Any:
@@ -238,11 +245,17 @@ def fingerprint(func: Callable[..., Any], scope: Scope = EVERYTHING) -> Fingerpr
     return record.fingerprint
 
 
+def record_of(func: Callable[..., Any], scope: Scope = EVERYTHING) -> Record | None:
+    """Return what was kept when the fingerprint of a function was made; whoever holds the function may ask it again."""
+    known = _records.get(id(func) if scope is EVERYTHING else (id(func), scope))
+    return known[1] if known is not None and known[0]() is func else None
+
+
 def definitions_to_send(func: Callable[..., Any], scope: Scope = EVERYTHING) -> tuple[Sent, ...]:
     """Return what another process should know of the code that goes there by value with a function (`receive`)."""
     fingerprint(func, scope)
-    known = _records.get(id(func) if scope is EVERYTHING else (id(func), scope))
-    return to_send(known[1].travelling) if known is not None and known[0]() is func else ()
+    record = record_of(func, scope)
+    return () if record is None else to_send(record.travelling)
 
 
 def _look(func: Any, scope: Scope) -> Record:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from operator import is_
 from types import FunctionType
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from lightwork.memory.entry import Code
 from lightwork.memory.function import is_generator_function
@@ -24,10 +25,15 @@ from lightwork.observe.messages import shorten
 if TYPE_CHECKING:
     from lightwork.hashing import Fingerprint
     from lightwork.hashing.definitions import Sent
+    from lightwork.hashing.source import Record
+    from lightwork.memory.binding import Binder
     from lightwork.memory.options import Options
     from lightwork.memory.stores.local import LocalStore
 
 __all__ = ["Key", "KeyMaker", "script"]
+
+
+_new: Final = tuple.__new__
 
 
 def script() -> str | None:
@@ -50,11 +56,37 @@ class Key(NamedTuple):
     """The random numbers that the result depends on too, by a token; see `KeyMaker.streamed`."""
 
 
-def _untracked(func: Callable[..., object]) -> Fingerprint:
-    """The fingerprint of a function whose code is not to count."""
-    from lightwork.hashing import Fingerprint
+class _ByName:
+    """The fingerprint of a function whose code is not to count: another object, but the same digest, for other code."""
 
-    return Fingerprint(bytes(16), (), ())
+    def __init__(self) -> None:
+        self._inside: list[object] = []
+        self._made: Fingerprint | None = None
+
+    def __call__(self, function: object) -> Fingerprint:
+        """Return the one that was made for what is in the function now, or make one."""
+        inside = [each for part in _signers(function) for each in _inside(part)]
+        if self._made is None or len(inside) != len(self._inside) or not all(map(is_, inside, self._inside)):
+            from lightwork.hashing import Fingerprint
+
+            self._inside, self._made = inside, Fingerprint(bytes(16), (), ())
+        return self._made
+
+
+def _signers(function: object) -> Iterator[object]:
+    """The function and what it wraps: each may have a say in how calls are spelled."""
+    seen: list[object] = []
+    while function is not None and not any(function is each for each in seen):
+        yield function
+        seen.append(function)
+        function = getattr(function, "__wrapped__", None)
+
+
+def _inside(function: object) -> tuple[object, ...]:
+    """What a function is called by: its code and its defaults, of which those by keyword can be changed in place."""
+    keywords: Mapping[str, object] = getattr(function, "__kwdefaults__", None) or {}
+    code, defaults = getattr(function, "__code__", None), getattr(function, "__defaults__", None)
+    return function, code, defaults, *keywords, *keywords.values()
 
 
 def _fingerprints(
@@ -73,22 +105,34 @@ def _is_data(value: object) -> bool:
     return type(value).__module__ == "numpy" and dtype is not None and not dtype.hasobject
 
 
+class _Made(NamedTuple):
+    """What was made for one fingerprint: how calls are bound, and what is digested before their arguments."""
+
+    code: Fingerprint
+    binder: Binder
+    bind: Callable[..., Values]
+    head: bytes
+
+
 class KeyMaker:
     """Makes the keys of one function's calls; shared by its bound methods.
 
-    The binder belongs to the code and the defaults for which it was compiled.
+    What is made for a fingerprint is made anew for another one, since defaults belong to the code: where a default
+    changed and the binder did not, one key would be that of two calls.
     """
 
     __slots__ = (
         "_besides",
-        "_bind",
         "_binder",
         "_fingerprint",
         "_folder",
         "_hexdigest",
-        "_made_for",
+        "_made",
         "_plain",
         "_prefix",
+        "_record",
+        "_record_of",
+        "_small",
         "_survey",
         "_told",
         "function",
@@ -112,28 +156,42 @@ class KeyMaker:
         self.label = ""
         self.told_code = b""  # the code of which it was said what changed
         self._told: tuple[Fingerprint, Code] | None = None
-        self._made_for: tuple[object, ...] | None = None
+        self._made: _Made | None = None
+        self._record: Record | None = None
 
     def key(self, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a call. This runs on each hit: what is short stands here instead of in a function."""
-        values = self.bind(args, kwargs)
-        code = self._fingerprint(self.function)
-        if not self._plain:
-            return self._special(values, code, args, kwargs)
+        record, made = self._record, self._made
+        if (
+            record is None
+            or made is None
+            or made.code is not record.fingerprint
+            or not record.holds(self.function)
+        ):
+            made = self._look()
+        code = made.code
         try:
-            said, kinds = self._survey(values)
-        except TypeError as error:
-            self._refuse(values, error)
-        # Digests of 16 bytes, of which only the last, the classes, vary in number: none can run into the next.
-        parts = self._prefix + code.digest + said
+            values = made.bind(*args, **kwargs)
+        except TypeError:
+            values = made.binder(args, kwargs)
+        if not self._plain:
+            return self._special(made, values, args, kwargs)
+        said = self._small(values)
         classes: tuple[Fingerprint, ...] = ()
-        if kinds:
-            classes = _fingerprints(kinds, self._fingerprint)
-            parts += b"".join([each.digest for each in classes])
+        # Digests of 16 bytes, of which only the last, the classes, vary in number: none can run into the next.
+        if said is not None:
+            parts = made.head + said
+        else:
+            said, kinds = self._surveyed(values)
+            parts = made.head + said
+            if kinds:
+                classes = _fingerprints(kinds, self._fingerprint)
+                parts += b"".join([each.digest for each in classes])
         whole = self._hexdigest(parts)
-        return Key(f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes)
+        # As Key(...) makes it, in 0.14 in place of 0.25 us.
+        return _new(Key, (f"{self._folder}{whole[:2]}/{self.label}-{whole}", values, code, classes, b""))
 
-    def _special(self, values: Values, code: Fingerprint, args: Values, kwargs: Mapping[str, object]) -> Key:
+    def _special(self, made: _Made, values: Values, args: Values, kwargs: Mapping[str, object]) -> Key:
         """The key of a function with options that have a say in it."""
         from lightwork.hashing import digest, fingerprint
 
@@ -141,18 +199,23 @@ class KeyMaker:
         followed: list[Callable[..., object]] = [each for each in options.depends_on if callable(each)]
         if options.key is not None:
             followed.append(options.key)
-        try:
+        if options.key is None:
+            said, kinds = self._surveyed(counted)
+        else:  # an error is about what `key` returned, not about a parameter
             said, kinds = self._survey(counted)
-        except TypeError as error:
-            if options.key is not None:
-                raise  # it is about what `key` returned, not about a parameter
-            self._refuse(counted, error)
-        parts = self._prefix + code.digest + said
+        parts = made.head + said
         parts += digest([each for each in options.depends_on if not callable(each)])
         parts += b"".join([fingerprint(each, self._besides).digest for each in followed])
         classes = _fingerprints(kinds, self._fingerprint)
         parts += b"".join([each.digest for each in classes])
-        return Key(self.store.path(self.label, self._hexdigest(parts)), values, code, classes)
+        return Key(self.store.path(self.label, self._hexdigest(parts)), values, made.code, classes)
+
+    def _surveyed(self, values: Values) -> tuple[bytes, tuple[type, ...]]:
+        """The digest of the values of a call, and the user's classes among them."""
+        try:
+            return self._survey(values)
+        except TypeError as error:
+            self._refuse(values, error)
 
     def _counted(self, values: Values, args: Values, kwargs: Mapping[str, object]) -> Values:
         """What of a call counts: its values, or what the user's own `key` makes of them."""
@@ -204,13 +267,14 @@ class KeyMaker:
 
     def key_at(self, path: str, args: Values, kwargs: Mapping[str, object], stream: bytes) -> Key:
         """The key of a call whose path another process made."""
-        values = self.bind(args, kwargs)
+        made = self._look()
+        values = made.binder(args, kwargs)
         classes: tuple[Fingerprint, ...] = ()
         if self.options.track == "deps":
             # Only the classes are wanted: what holds none for certain is not digested again.
             rest = [each for each in self._counted(values, args, kwargs) if not _is_data(each)]
             classes = _fingerprints(self._survey(rest)[1], self._fingerprint)
-        return Key(path, values, self._fingerprint(self.function), classes, stream)
+        return Key(path, values, made.code, classes, stream)
 
     def definitions(self) -> tuple[Sent, ...]:
         """What another process cannot read of the code that goes there by value, if the function does."""
@@ -222,46 +286,49 @@ class KeyMaker:
         except HashError:
             return ()  # calls will raise it, and say where
 
-    def bind(self, args: Values, kwargs: Mapping[str, object]) -> Values:
-        """The values of a call."""
-        function, made_for = self.function, self._made_for
-        if type(function) is not FunctionType:
-            if made_for is None:
-                self._make()
-        elif made_for is None or not (
-            made_for[0] is function.__code__
-            and made_for[1] is function.__defaults__
-            and made_for[2] is function.__kwdefaults__
-        ):
-            self._make(function.__code__, function.__defaults__, function.__kwdefaults__)
-        try:
-            return self._bind(*args, **kwargs)
-        except TypeError:
-            return self._binder(args, kwargs)
+    def _look(self) -> _Made:
+        """Look at the code of the function, and make what depends on it, unless that is there."""
+        if self._made is None:
+            self._set_up()
+        code, made = self._fingerprint(self.function), self._made
+        if made is None or made.code is not code:
+            if made is None or type(self.function) is FunctionType:
+                self._compile()
+            made = self._made = _Made(code, self._binder, self._binder.bind, self._prefix + code.digest)
+        self._record = self._record_of(self.function, self.options.scope)
+        return made
 
-    def _make(self, *made_for: object) -> None:
+    def _set_up(self) -> None:
+        """Import what keys are made with; an import in `key` would cost each call 0.6 µs."""
         from xxhash import xxh3_128_hexdigest
 
-        from lightwork.hashing import digest, fingerprint, survey
+        from lightwork.hashing import digest_small, fingerprint, survey
         from lightwork.hashing.scope import EVERYTHING
-        from lightwork.memory.binding import binder
+        from lightwork.hashing.source import record_of
 
-        # Held here, because an import in `key` would cost each call 0.6 µs.
-        self._survey, self._hexdigest = survey, xxh3_128_hexdigest
-        options, identity = self.options, self.identity
+        self._small, self._hexdigest, self._record_of = digest_small, xxh3_128_hexdigest, record_of
         # By name alone go only functions that have one; a lambda or a local function is known by its code.
-        by_name = options.track == "none" and "<" not in identity.name
-        self._fingerprint = _untracked if by_name else fingerprint
-        scope = options.scope
+        by_name = self.options.track == "none" and "<" not in self.identity.name
+        self._fingerprint = _ByName() if by_name else fingerprint
+        self._survey = survey
+        scope = self.options.scope
         # What is named in `depends_on` counts with all that it uses.
         self._besides = EVERYTHING if scope is EVERYTHING else scope._replace(track="deps")
         if scope is not EVERYTHING:
             self._survey = partial(survey, scope=scope)
             if not by_name:
                 self._fingerprint = partial(fingerprint, scope=scope)
+        self.label = self.identity.label
+        self._folder = f"{self.store.folder}/"
+
+    def _compile(self) -> None:
+        """Compile the binder, and digest what all calls have in common."""
+        from lightwork.hashing import digest
+        from lightwork.memory.binding import binder
+
+        options = self.options
         self._binder = binder(self.function, options.ignore)
-        self._bind = self._binder.bind
-        place: tuple[object, ...] = (identity.module, identity.name, self._binder.names)
+        place: tuple[object, ...] = (self.identity.module, self.identity.name, self._binder.names)
         if is_generator_function(self.function):
             place += ("generator",)  # its entries look otherwise, and under track="none" only the name tells
         ignored = self._binder.ignored
@@ -269,9 +336,6 @@ class KeyMaker:
         # `is`, because a version may be an array, whose `==` is no answer.
         self._plain = options.version is None and special[1:] == ((), 0, False, "deps")
         self._prefix = digest(place if self._plain else (*place, *special))
-        self.label = self.identity.label
-        self._folder = f"{self.store.folder}/"
-        self._made_for = made_for
 
     def told(self, values: Values) -> dict[str, str]:
         """The parameters of a call with their values, shortened."""
