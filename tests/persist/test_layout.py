@@ -130,7 +130,10 @@ def test_the_short_way_and_the_long_way_agree(value: object, user: bytes) -> Non
     pieces = chunks(value)
     assert len(pieces) == 1
     assert layout.whole(pieces[0], b"", b"", user, 0) == assemble(pieces, user)[0]
-    assert layout.check_small(assemble(pieces, user)[0]) == (b"", user)
+    whole = assemble(pieces, user)[0]
+    found = layout.check_small(whole)
+    assert found is not None
+    assert (found[0], layout.metadata_at(whole, found[1])) == (b"", user)
 
 
 def test_shared_buffers_stay_shared() -> None:

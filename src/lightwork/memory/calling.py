@@ -20,7 +20,7 @@ from lightwork.errors import CacheWarning, MappingWarning
 from lightwork.memory import entry
 from lightwork.memory.entry import ABSENT, UNFIT, Absent
 from lightwork.memory.function import CachedFunc
-from lightwork.memory.key import Identity, Values, identify, unwrap
+from lightwork.memory.key import Callee, Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
 from lightwork.memory.options import Options
 from lightwork.memory.telling import tell
@@ -61,8 +61,12 @@ class RememberedCalls(CachedFunc[P, R]):
         self.verbose = options.verbose
         self.mmap_mode = options.mmap_mode
         self.cache_validation_callback = options.cache_validation_callback
-        self._callee = unwrap(self.func)
+        self._set_callee(unwrap(self.func))
         self._keys = KeyMaker(self._callee.function, identity, store, options)
+
+    def _set_callee(self, callee: Callee) -> None:
+        self._callee = callee
+        self._leads = bool(callee.args or callee.kwargs)  # whether it puts arguments before those of a call
 
     @property
     def store_backend(self) -> LocalStore:
@@ -80,19 +84,17 @@ class RememberedCalls(CachedFunc[P, R]):
         return self._keys.identity.label
 
     def _key(self, args: Values, kwargs: Mapping[str, object], stream: bytes = b"") -> Key:
-        callee = self._callee
-        if callee.args or callee.kwargs:
-            args, kwargs = callee.arguments(args, kwargs)
+        if self._leads:
+            args, kwargs = self._callee.arguments(args, kwargs)
         key = self._keys.key(args, kwargs)
         return self._keys.streamed(key, stream) if stream else key
 
     def recall(self, key: Key, args: Values, kwargs: Mapping[str, object]) -> R | Absent:
         """The remembered result, or `ABSENT`, or `UNFIT` where there is one that cannot be used."""
         started = time.perf_counter() if self.verbose > 1 else 0.0
-        mode = entry.READ_MODES[self.mmap_mode]
+        mode = None if self.mmap_mode is None else entry.READ_MODES[self.mmap_mode]
         may_age = self._may_age or self.cache_validation_callback is not None
         value: R | Absent
-        metadata: dict[str, object] = {}
         try:
             if may_age:
                 value, metadata = entry.read(key.path, mode, self._tell_compressed)
@@ -105,7 +107,7 @@ class RememberedCalls(CachedFunc[P, R]):
             return UNFIT
         if value is ABSENT:
             return ABSENT
-        if may_age and not self._is_valid(metadata):
+        if may_age and not self._is_valid(metadata):  # set where it may
             return UNFIT
         keys = self._keys
         keys.hits += 1
@@ -284,7 +286,7 @@ class RememberedCalls(CachedFunc[P, R]):
 
     def _bound_to(self, instance: object) -> RememberedCalls[P, R]:
         bound = cast("RememberedCalls[P, R]", super()._bound_to(instance))
-        bound._callee = self._callee.bound_to(instance)
+        bound._set_callee(self._callee.bound_to(instance))
         return bound
 
     def __getstate__(self) -> dict[str, object]:

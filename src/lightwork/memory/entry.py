@@ -85,8 +85,15 @@ def read(
 
 def value(path: str, mmap_mode: ReadMode | None, when_compressed: Callable[[], None]) -> Any:
     """The result alone: the way of a hit, on which nothing is imported and no metadata read."""
-    data = _head(path)
-    if _is_small(data, mmap_mode):
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+    try:
+        data = os.read(descriptor, _SMALL)
+    finally:
+        os.close(descriptor)
+    if (mmap_mode is None and 0 < len(data) < _SMALL) or _is_small(data, mmap_mode):
         return _read_small(data, path)
     return _read_large(data, path, mmap_mode, when_compressed)[0]
 

@@ -120,7 +120,7 @@ def read_bytes(data: bytes, name: str) -> Loaded:
     found = layout.check_small(data)
     if found is None:
         return _from_memory(data, name, native=True)
-    user = found[1]
+    user = layout.metadata_at(data, found[1])
     return _checked(data, found[0], name), json.loads(user) if user else {}
 
 
@@ -130,7 +130,7 @@ def read_value(data: bytes, name: str) -> object:
     return _from_memory(data, name, native=True)[0] if found is None else _checked(data, found[0], name)
 
 
-def _checked(data: bytes, noted: Any, name: str) -> object:
+def _checked(data: bytes, noted: bytes, name: str) -> object:
     """The object in bytes that were checked; `noted` are the versions that they were written with."""
     try:
         value = pickle.loads(data)
