@@ -208,7 +208,7 @@ def refuse_unknown(options: Mapping[str, object]) -> None:
 PARALLEL_OPTIONS: Final = (
     "n_jobs", "backend", "return_as", "verbose", "timeout", "pre_dispatch", "batch_size", "temp_folder",
     "max_nbytes", "mmap_mode", "prefer", "require", "progress", "total", "seed", "contextvars",
-    "retries", "rerun_lost", "on_error", "task_timeout",
+    "retries", "rerun_lost", "on_error", "on_input_error", "task_timeout",
 )  # fmt: skip
 """The other options of `Parallel`, to be suggested."""
 

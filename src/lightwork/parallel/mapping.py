@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.random import SeedSequence
 
+    from lightwork.parallel.guard import OnInputError
     from lightwork.parallel.recourse import OnError
     from lightwork.parallel.retries import Retries
 
@@ -64,6 +65,7 @@ class LoopOptions(WorkerOptions, total=False):
     retries: int | Retries
     rerun_lost: bool
     on_error: OnError
+    on_input_error: OnInputError
 
 
 @overload

@@ -53,6 +53,7 @@ CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "start_method": (None, "zygote", "spawn", "fork"),
     "rerun_lost": (True, False),
     "on_error": ("raise", "return", "skip"),
+    "on_input_error": ("cancel", "finish"),
 }
 
 

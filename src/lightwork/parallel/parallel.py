@@ -23,6 +23,7 @@ from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
 from lightwork.parallel.batching import Pace, understand, window
 from lightwork.parallel.blocks import Calls
+from lightwork.parallel.guard import Guard, OnInputError
 from lightwork.parallel.options import (
     chosen,
     crew_options,
@@ -119,6 +120,9 @@ class Parallel(Generic[Kind]):
     on_error : {"raise", "return", "skip"}
         What a task that fails does: its error is raised and ends the loop, what had finished being on it as
         ``partial_results``; or a `lightwork.errors.TaskError` takes the place of its result; or it is left out.
+    on_input_error : {"cancel", "finish"}
+        What an input that raises does: its error ends the loop at once; or the tasks that it gave before are
+        finished, and the error is raised behind them.
     **worker_options : WorkerOptions
         How worker processes are made and bounded: ``start_method``, ``initializer``, ``initargs``, ``memory_limit``,
         ``max_tasks_per_child``, ``inner_max_num_threads``; see `lightwork.settings.WorkerOptions`.
@@ -155,6 +159,7 @@ class Parallel(Generic[Kind]):
         retries: int | Retries = ...,
         rerun_lost: bool = ...,
         on_error: OnError = ...,
+        on_input_error: OnInputError = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
@@ -182,6 +187,7 @@ class Parallel(Generic[Kind]):
         retries: int | Retries = ...,
         rerun_lost: bool = ...,
         on_error: OnError = ...,
+        on_input_error: OnInputError = ...,
         **worker_options: Unpack[WorkerOptions],
     ) -> None: ...
 
@@ -208,6 +214,7 @@ class Parallel(Generic[Kind]):
         retries: int | Retries = 0,
         rerun_lost: bool = True,
         on_error: OnError = "raise",
+        on_input_error: OnInputError = "cancel",
         **worker_options: Unpack[WorkerOptions],
     ) -> None:
         # None says nothing of these two, so that a configuration around the call can.
@@ -237,6 +244,7 @@ class Parallel(Generic[Kind]):
         self._retries = retries_of(retries)
         self.rerun_lost = chosen("rerun_lost", rerun_lost)
         self.on_error: OnError = chosen("on_error", on_error)
+        self.on_input_error: OnInputError = chosen("on_input_error", on_input_error)
         self.task_timeout = seconds("task_timeout", task_timeout)
         if self.task_timeout is not None and not self._backend.stops_tasks:
             raise OptionError(
@@ -307,6 +315,9 @@ class Parallel(Generic[Kind]):
         total = self.total if length is None else length
         replaced = type(self).print_progress is not Parallel.print_progress
         watcher = Watch(self, source, (backend.name, workers), total, replaced)
+        guard = Guard() if self.on_input_error == "finish" and backend.module is not None else None
+        if guard is not None:  # a plain loop has finished what it was given anyway
+            source, calls = guard.watched(source), None
         seed = self._seed or inherited_seed()
         if seed is not None or self.contextvars:
             source, calls = self._dressed(source, backend, seed), None
@@ -314,7 +325,15 @@ class Parallel(Generic[Kind]):
             return self._plain(source if reading is None else reading.watched(source), watcher)
         limit = window(self.pre_dispatch, workers)
         pump = self._pump(
-            cast("Iterator[Task[object]]", source), backend, workers, length, limit, watcher, calls, reading
+            cast("Iterator[Task[object]]", source),
+            backend,
+            workers,
+            length,
+            limit,
+            watcher,
+            calls,
+            reading,
+            guard,
         )
         if self.return_as == "list":
             return cast("list[T]", pump.collect())
@@ -386,6 +405,7 @@ class Parallel(Generic[Kind]):
         watcher: Watch,
         calls: Calls[object] | None,
         reading: Reading | None,
+        guard: Guard | None,
     ) -> Pump:
         hands = workers if length is None else max(1, min(workers, length))
         fixed = None if self.batch_size == "auto" else self.batch_size
@@ -404,4 +424,5 @@ class Parallel(Generic[Kind]):
             calls=calls,
             recourse=self._recourse(),
             reading=reading,
+            guard=guard,
         )

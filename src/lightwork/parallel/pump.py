@@ -24,6 +24,7 @@ from lightwork.parallel.backends.base import Crew, Event
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Calls
 from lightwork.parallel.inflight import InFlight
+from lightwork.parallel.guard import Guard
 from lightwork.parallel.intake import Intake
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
@@ -76,6 +77,8 @@ class Pump:
         What becomes of tasks that fail; None: their errors are raised.
     reading : Reading or None
         By which another thread, the reader's, has the loop stop.
+    guard : Guard or None
+        What keeps the error of an input that ended in one, to be raised when all else is done.
     """
 
     def __init__(
@@ -92,8 +95,10 @@ class Pump:
         calls: Calls[object] | None = None,
         recourse: Recourse | None = None,
         reading: Reading | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._recourse = recourse or Recourse()
+        self._guard = guard or Guard()
         self._intake = Intake(source, self._hire_crew, eager=eager, calls=calls)
         self._in_flight = InFlight(
             plan, pace, outcomes, self._recourse, self._intake, watcher.remembered, self._forget
@@ -123,6 +128,7 @@ class Pump:
                 results += chunk.results
         except BaseException as error:
             self.abort()
+            self._guard.note_on(error)
             keep_partial(error, [Chunk(0, results, None), *self._outcomes.unread()])
             raise
         return self._handed_over(results)
@@ -166,6 +172,7 @@ class Pump:
                 del last
         except BaseException as error:
             self.abort()
+            self._guard.note_on(error)
             if not isinstance(error, GeneratorExit):
                 keep_partial(error, self._outcomes.unread())
             raise
@@ -200,6 +207,7 @@ class Pump:
             if outcomes.ready:
                 return outcomes.ready.popleft()
             if self.exhausted and plan.finished == plan.taken:
+                self._guard.release()
                 return None
             if plan.due <= self._looked:
                 self._take_back()
@@ -288,7 +296,7 @@ class Pump:
             if self._crew is not None:
                 self._crew.release()
                 self._crew = None
-            self._end(whole=self._outcomes.failure is None)
+            self._end(whole=self._outcomes.failure is None and self._guard.error is None)
 
     def _end(self, *, whole: bool) -> None:
         if not self._ended:
