@@ -23,8 +23,8 @@ from lightwork.errors import LightworkError
 from lightwork.parallel.backends.base import Crew, Event
 from lightwork.parallel.batching import Pace
 from lightwork.parallel.blocks import Calls
-from lightwork.parallel.inflight import InFlight
 from lightwork.parallel.guard import Guard
+from lightwork.parallel.inflight import InFlight
 from lightwork.parallel.intake import Intake
 from lightwork.parallel.outcomes import Chunk, Outcomes
 from lightwork.parallel.plan import Plan
