@@ -168,7 +168,7 @@ def test_instructions_that_are_searched_for_are_those_that_reading_all_finds():
         for operation in (definitions._IMPORT_NAME, definitions._LOAD_GLOBAL, *definitions._BY_NAME):
             expected = [argument for found, argument in read if found == operation]
             assert list(definitions._arguments(each, operation)) == expected
-    assert {"name399", "last", "z"} <= definitions._global_names(long)
+    assert {"name399", "last", "z"} <= definitions.global_names(long)
     assert definitions._imported(long) == ("a", "b", "c.d")
 
 
@@ -179,7 +179,7 @@ def test_names_of_code_without_source():
         space,
     )
     names = definition_of(space["f"].__code__, space).names
-    assert {("os", "path", "join"), ("T",), ("U", "a", "b")} <= set(names.used)
+    assert {("os", "path", "join"), ("T", "append"), ("U", "a", "b")} <= set(names.used)
     assert names.rebound == (("N",),)
     assert names.changed == (("T",),)
 

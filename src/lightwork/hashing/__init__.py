@@ -15,7 +15,7 @@ from lightwork.hashing import shallow
 from lightwork.hashing.atoms import plain_tuple, quick
 from lightwork.hashing.buffers import XXH3_128, algorithm
 from lightwork.hashing.objects import register_hash
-from lightwork.hashing.scope import EVERYTHING, Scope, ScopedWalk
+from lightwork.hashing.scope import EVERYTHING, Followed, Scope, ScopedWalk
 from lightwork.hashing.walk import Walk
 
 if TYPE_CHECKING:
@@ -66,12 +66,13 @@ def digest_small(obj: tuple[object, ...]) -> bytes | None:
     return None if encoding is None else _once(encoding)
 
 
-def survey(obj: object, scope: Scope = EVERYTHING) -> tuple[bytes, tuple[type, ...]]:
-    """Return the digest of a value, and the user's classes whose instances it holds, in no order.
+def survey(obj: object, scope: Scope = EVERYTHING) -> tuple[bytes, tuple[Followed, ...]]:
+    """Return the digest of a value, and the user's classes and modules in it, in no order.
 
     An instance's methods run where the instance is used. So where it is an argument of a remembered call, its
-    class should count by what it does (`fingerprint`); its digest has only the name of the class. Functions and
-    classes that are values themselves count as far as `scope` says; classes that it leaves out are not returned.
+    class should count by what it does (`fingerprint`); its digest has only the name of the class. So it is with
+    modules. Functions and classes that are values themselves count as far as `scope` says; what it leaves out is not
+    returned.
 
     Examples
     --------

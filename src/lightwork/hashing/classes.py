@@ -13,6 +13,7 @@ import functools
 import sys
 import types
 import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightwork.hashing import parts
@@ -81,19 +82,22 @@ def _traced_class(value: type, walk: Walk) -> Steps:
             content = content.dispatcher
         dotted = f"{value.__qualname__}.{key}"
         out.add((yield from value_steps(content, dotted, parts.named(dotted, where), walk, f"{name}.{key}")))
+    for key, default in _defaults(space):
+        out.add(text_term(key))
+        dotted = f"{value.__qualname__}.{key}"
+        out.add((yield from value_steps(default, dotted, f"default of {parts.named(dotted, where)}", walk)))
+    return out.term()
+
+
+def _defaults(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the defaults of declared fields: those of dataclasses, and of named tuples."""
     for key, field in sorted(space.get("__dataclass_fields__", {}).items()):
         for default in (field.default, field.default_factory):
             if not isinstance(default, type(dataclasses.MISSING)):  # one that came by value is another
-                out.add(text_term(key))
-                dotted = f"{value.__qualname__}.{key}"
-                out.add(
-                    (
-                        yield from value_steps(
-                            default, dotted, f"default of {parts.named(dotted, where)}", walk
-                        )
-                    )
-                )
-    return out.term()
+                yield key, default
+    defaults = space.get("_field_defaults")
+    if isinstance(defaults, dict) and "_fields" in space:
+        yield from sorted(defaults.items())
 
 
 def _file_of(value: type) -> str:
@@ -116,10 +120,13 @@ def _is_made(content: Any, owner: type) -> bool:
 
     So are the methods that `typing` gives to protocols, under names that differ between Pythons.
     """
+    is_protocol = "_is_protocol" in vars(owner)
+    if is_protocol and any(vars(base).get("__init__") is content for base in owner.__mro__[1:]):
+        return True  # `typing` copies it when the first instance is made
     code = getattr(getattr(content, "__wrapped__", content), "__code__", None)
     if code is None:
         return False
-    if "_is_protocol" in vars(owner):
+    if is_protocol:
         return bool(code.co_filename == _TYPING)
     by_decorator = (
         "__dataclass_fields__" in vars(owner) or "__attrs_attrs__" in vars(owner) or hasattr(owner, "_fields")

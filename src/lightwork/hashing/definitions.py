@@ -380,7 +380,8 @@ def _imported(code: types.CodeType) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _global_names(code: types.CodeType) -> set[str]:
+def global_names(code: types.CodeType) -> set[str]:
+    """Return the names that code, and all code in it, looks up among its globals."""
     found = set()
     for each in (code, *_codes(code)):
         names = each.co_names
@@ -391,8 +392,13 @@ def _global_names(code: types.CodeType) -> set[str]:
 
 
 def _only_global(names: syntax.Names, code: types.CodeType) -> syntax.Names:
-    found = _global_names(code)
-    return syntax.Names(*[tuple([chain for chain in chains if chain[0] in found]) for chains in names])
+    found = global_names(code)
+    found.update([each.bound for each in names.imported])
+    used, changed, rebound = [
+        tuple([chain for chain in chains if chain[0] in found])
+        for chains in (names.used, names.changed, names.rebound)
+    ]
+    return syntax.Names(used, changed, rebound, names.imported)
 
 
 def _cells(names: syntax.Names, code: types.CodeType) -> Cells:
@@ -417,15 +423,16 @@ def _names_of_code(code: types.CodeType) -> syntax.Names:
         chain: syntax.Chain = ()
         for operation, argument in _instructions(each):
             if operation == _LOAD_GLOBAL or operation in _BY_NAME:
-                chain = (each.co_names[argument >> 1 if operation == _LOAD_GLOBAL else argument],)
                 used.add(chain)
+                chain = (each.co_names[argument >> 1 if operation == _LOAD_GLOBAL else argument],)
                 if opcode.opname[operation] in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                     rebound.add(chain)
             elif operation in _ATTRIBUTE and chain:
                 chain = (*chain, each.co_names[argument >> _ATTRIBUTE_SHIFT])
-                used.add(chain)
                 if chain[-1] in syntax.MUTATING:
                     changed.add(chain[:-1])
             else:
+                used.add(chain)
                 chain = ()
-    return syntax.Names(*[tuple(sorted(each)) for each in (used, changed, rebound)])
+    used.discard(())
+    return syntax.Names(tuple(sorted(used)), tuple(sorted(changed)), tuple(sorted(rebound)))

@@ -14,12 +14,13 @@ import functools
 import sys
 import types
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightwork.hashing import parts
 from lightwork.hashing.atoms import ATOMS, atom
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of
+from lightwork.hashing.imports import Starts, starts_of
 from lightwork.hashing.scope import Scope, scope_of
 from lightwork.hashing.syntax import Chain, Names
 from lightwork.hashing.trace import (
@@ -107,7 +108,8 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
         out.add((yield from value_steps(default, name, f"default `{key}` of {label}", walk)))
     yield from _closure(value, definition.cells, out, walk, label)
     if scope.track == "deps":
-        _note_imports(value, definition.imported, trace)
+        if not definition.names.imported:
+            _note_imports(value, definition.imported, trace)
         yield from _names(value, definition.names, out, walk)
     return out.term()
 
@@ -128,7 +130,7 @@ def _dispatcher(value: Any, out: Encoding, walk: Walk) -> Generator[Any, bytes, 
 
 
 def _note_imports(value: types.FunctionType, imported: tuple[str, ...], trace: Trace) -> None:
-    """Note what a function imports of the user's when it runs: nobody can know now what that will be."""
+    """Note what a function without source imports of the user's when it runs: its names there are not known."""
     for module in imported:
         if not trace.scope.is_library_root(module.partition(".")[0]) and not trace.ignores(module):
             trace.note(UNFOLLOWED, f"{value.__qualname__}: import {module or '.'} in its body")
@@ -155,11 +157,9 @@ def value_steps(value: Any, name: str, label: str, walk: Walk, home: str = "") -
             trace.part(label, bound.encode(), bound)
         return term
     if isinstance(value, types.ModuleType):
-        module, scope = value.__name__, trace.scope
-        library = scope.library_name(module) if scope.is_library_module(module) else ""
-        trace.note(LIBRARY, library or module)
-        trace.library(library)
-        return text_term(f"module {module} {library}")
+        term = yield value
+        trace.part(label, value.__name__.encode(), f"module {value.__name__}")
+        return term
     return _data_term(value, name, label, walk)
 
 
@@ -211,34 +211,81 @@ def _closure(
 def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -> Generator[Any, bytes, None]:
     trace = walk.trace
     space = value.__globals__
-    _note_state(space, names, trace)
-    seen = set()
-    for chain in names.used:
+    starts = starts_of(value, names, trace)
+    _note_state(starts, names, trace)
+    seen: set[tuple[int, str]] = set()
+    for start, chain in starts(names.used):
         if chain in _COMPUTING:
             trace.note(UNSEEN, f"{value.__qualname__}: {'.'.join(chain)}")
-        home, name = _resolve(space, chain, trace)
-        if (id(home), name) in seen:
-            continue  # `x.a` and `x.b` both lead to x
-        seen.add((id(home), name))
-        dotted = ".".join(chain[: chain.index(name) + 1])
-        module = home.get("__name__", value.__module__)
-        place = f"{module}.{name}"
-        if trace.ignores(place):
-            out.add(ignored(dotted))
-            continue
+        home, name, rest = _resolve(start, chain, trace)
+        dotted = ".".join(chain[: len(chain) - len(rest)])
         filename = value.__code__.co_filename if home is space else str(home.get("__file__", ""))
-        label = parts.named(name, parts.place(module, filename))
-        if (id(home), name) in trace.state:
-            out.add(text_term("state " + dotted))
-            trace.note(STATE, place)
-            trace.part(label, b"state", "state")
-            continue
-        content = trace.see(home, name)
-        if content is MISSING:
-            out.add(text_term("missing " + dotted))  # a built-in, or not there yet
-            continue
-        out.add(text_term(dotted))
-        out.add((yield from value_steps(content, f"{value.__qualname__}: {dotted}", label, walk, place)))
+        place = _Place(home, name, dotted, home.get("__name__", value.__module__), filename)
+        yield from _named(place, value, seen, out, walk)
+        content = home.get(name)
+        if home is not space and name not in home and "__getattr__" in home:
+            answering = place._replace(name="__getattr__", dotted=f"{dotted}: __getattr__")
+            yield from _named(answering, value, seen, out, walk)
+        elif rest and isinstance(content, types.FunctionType | type):
+            yield from _attribute(content, rest[0], dotted, value, seen, out, walk)
+
+
+class _Place(NamedTuple):
+    """Where a name that code uses leads."""
+
+    home: dict[str, Any]  # a namespace
+    name: str
+    dotted: str  # as the code says it
+    module: str  # whose namespace it is
+    filename: str
+
+
+def _named(
+    where: _Place, value: types.FunctionType, seen: set[tuple[int, str]], out: Encoding, walk: Walk
+) -> Generator[Any, bytes, None]:
+    """Encode what is at a place, unless it was `seen`: `x.a` and `x.b` both lead to x."""
+    trace, (home, name, dotted, module, filename) = walk.trace, where
+    if (id(home), name) in seen:
+        return
+    seen.add((id(home), name))
+    place = f"{module}.{name}"
+    if trace.ignores(place):
+        out.add(ignored(dotted))
+        return
+    label = parts.named(name, parts.place(module, filename))
+    if (id(home), name) in trace.state:
+        out.add(text_term("state " + dotted))
+        trace.note(STATE, place)
+        trace.part(label, b"state", "state")
+        return
+    content = trace.see(home, name)
+    if content is MISSING:
+        out.add(text_term("missing " + dotted))  # a built-in, or not there yet
+        return
+    out.add(text_term(dotted))
+    out.add((yield from value_steps(content, f"{value.__qualname__}: {dotted}", label, walk, place)))
+
+
+def _attribute(
+    owner: Any, name: str, dotted: str, value: types.FunctionType, seen: set[Any], out: Encoding, walk: Walk
+) -> Generator[Any, bytes, None]:
+    """Encode an attribute of a function, or what is for people elsewhere and code reads here: ``f.__doc__``."""
+    trace = walk.trace
+    if trace.scope.is_library_module(owner.__module__) or trace.ignores(name_of_code(owner)):
+        return
+    if isinstance(owner, types.FunctionType) and name not in _OWN:
+        where = _Place(vars(owner), name, f"{dotted}.{name}", name_of_code(owner), owner.__code__.co_filename)
+        yield from _named(where, value, seen, out, walk)
+    elif name in _FOR_PEOPLE and owner is not value and (id(owner), name) not in seen:
+        seen.add((id(owner), name))
+        label = f"`{name}` of {owner.__qualname__}"
+        out.add(text_term(f"{dotted}.{name}"))
+        found = getattr(owner, name, None)
+        out.add((yield from value_steps(found, f"{value.__qualname__}: {dotted}.{name}", label, walk)))
+
+
+_FOR_PEOPLE = frozenset({"__doc__", "__annotations__"})
+_OWN = frozenset(dir(types.FunctionType))  # what each function has, and is told by its definition
 
 
 # What fetches code by names that exist only when it runs.
@@ -249,34 +296,41 @@ _COMPUTING = frozenset(
 )
 
 
-def _note_state(space: dict[str, Any], names: Names, trace: Trace) -> None:
+def _note_state(starts: Starts, names: Names, trace: Trace) -> None:
     """Note what a function rebinds, and what it changes in place; code and frozen values cannot be changed so."""
-    for chain in names.rebound:
-        home, name = _resolve(space, chain, trace)
-        if len(chain) == 1 or name == chain[-1]:
+    for space, chain in starts(names.rebound):
+        home, name, rest = _resolve(space, chain, trace)
+        if not rest:
             trace.changed.add((id(home), name))
         elif isinstance(owner := trace.see(home, name), type):
-            trace.changed.add((id(owner), chain[-1]))
+            trace.changed.add((id(owner), rest[-1]))
+        elif isinstance(owner, types.FunctionType):
+            trace.changed.add((id(vars(owner)), rest[0]))
         elif not _is_code(owner) and not isinstance(owner, types.ModuleType):
             trace.changed.add((id(home), name))
-    for chain in names.changed:
-        home, name = _resolve(space, chain, trace)
+    for space, chain in starts(names.changed):
+        home, name, rest = _resolve(space, chain, trace)
         value = trace.see(home, name)
-        if isinstance(value, type) and len(chain) > 1 and chain[-1] != name:
-            trace.changed.add((id(value), chain[-1]))
+        if isinstance(value, type) and rest:
+            trace.changed.add((id(value), rest[-1]))
+        elif isinstance(value, types.FunctionType) and rest:
+            trace.changed.add((id(vars(value)), rest[0]))
         elif not (_is_code(value) or is_frozen(value) or isinstance(value, types.ModuleType)):
             trace.changed.add((id(home), name))
 
 
-def _resolve(space: dict[str, Any], chain: Chain, trace: Trace) -> tuple[Any, str]:
-    """Find where a dotted chain leads: through the user's modules, up to the first other thing on its way."""
+def _resolve(space: dict[str, Any], chain: Chain, trace: Trace) -> tuple[dict[str, Any], str, Chain]:
+    """Find where a dotted chain leads: through the user's modules, up to the first other thing on its way.
+
+    Returns the namespace, the name there, and what of the chain follows.
+    """
     home = space
-    for name in chain[:-1]:
+    for place, name in enumerate(chain[:-1], 1):
         value = trace.see(home, name)
         if not isinstance(value, types.ModuleType) or trace.scope.is_library_module(value.__name__):
-            return home, name
+            return home, name, chain[place:]
         home = vars(value)
-    return home, chain[-1]
+    return home, chain[-1], ()
 
 
 # Functions that Cython made; each module of its has types of its own for them.

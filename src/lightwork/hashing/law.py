@@ -82,6 +82,7 @@ LAW = (
         "builtin_function_or_method method-wrapper wrapper_descriptor method_descriptor classmethod_descriptor"
         " getset_descriptor member_descriptor module code types.GenericAlias numpy.ufunc",
         "name, and the object that a method is bound to",
+        "what a module holds (it counts where code or a remembered call holds the module)",
     ),
     Row(
         "`SimpleNamespace`, `mappingproxy`, instances, dataclasses, named tuples",

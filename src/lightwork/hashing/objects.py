@@ -16,7 +16,7 @@ from typing import Any
 from lightwork.errors import OptionTypeError
 from lightwork.hashing.atoms import Term, atom, count, flat, is_inline, quick
 from lightwork.hashing.buffers import XXH3_128
-from lightwork.hashing.rules import FAMILIES, LATE, RULES, iterator, named_tuple, plain
+from lightwork.hashing.rules import FAMILIES, LATE, RULES, iterator, module, named_tuple, plain
 from lightwork.hashing.scope import scope_of
 from lightwork.hashing.taken import (
     NEW,
@@ -55,6 +55,11 @@ def objects(value: Any, kind: type, walk: Walk) -> Term | None:
         rule = _resolved[kind] = _resolve(kind, value)
     walk.heavy = False
     if walk.trace is not None:
+        if rule is module:
+            from lightwork.hashing.modules import module_steps
+
+            walk.pending = module_steps
+            return None
         taken = rule(value, walk)
     elif rule is plain:
         return _instance(value, kind, walk)

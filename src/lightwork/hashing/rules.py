@@ -154,7 +154,10 @@ def _descriptor(value: Any, walk: Walk) -> Taken:
     return Taken("builtin", (f"{name_of(value.__objclass__)}.{value.__name__}",))
 
 
-def _module(value: types.ModuleType, walk: Walk) -> Taken:
+def module(value: types.ModuleType, walk: Walk) -> Taken:
+    """Take a module by its name. Where a call is remembered, what it holds counts as well."""
+    if walk.kinds is not None:
+        walk.kinds.add(value)
     return Taken("module", (value.__name__,))
 
 
@@ -236,7 +239,7 @@ RULES: dict[type, Rule] = {
     types.ClassMethodDescriptorType: _descriptor,
     types.GetSetDescriptorType: _descriptor,
     types.MemberDescriptorType: _descriptor,
-    types.ModuleType: _module,
+    types.ModuleType: module,
     types.CodeType: _code,
     types.GenericAlias: _generic_alias,
     types.SimpleNamespace: _namespace,

@@ -22,6 +22,8 @@ from lightwork.hashing.walk import Walk
 
 Track = Literal["deps", "function", "none"]
 Versions = Literal["minor", "exact", "none"]
+Followed = type | types.ModuleType
+"""What counts by more than its name where a value holds it: classes of instances, and modules."""
 
 
 class Scope(NamedTuple):
@@ -61,11 +63,13 @@ class Scope(NamedTuple):
         """Whether a package counts by its name and version; it need not have been imported."""
         return libraries.is_library_root(root) and not self._tracks(root)
 
-    def counts(self, kind: type) -> bool:
-        """Whether a class of instances that a function is called with counts by what it does."""
-        if self.track != "deps" or self.is_library_module(kind.__module__):
+    def counts(self, kind: Followed) -> bool:
+        """Whether a class of instances that a function is called with counts by what it does; or a module so given."""
+        is_module = isinstance(kind, types.ModuleType)
+        module = kind.__name__ if is_module else kind.__module__
+        if self.track != "deps" or self.is_library_module(module):
             return False
-        return not self.ignores(f"{kind.__module__}.{kind.__qualname__}")
+        return not self.ignores(module if is_module else f"{module}.{kind.__qualname__}")
 
     def _tracks(self, module: str | None) -> bool:
         return bool(self.track_packages) and module is not None and is_below(module, self.track_packages)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TextIO
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.definitions import Sent, digest_code, to_send
+from lightwork.hashing.imports import ImportNeeded, bring
 from lightwork.hashing.parts import Parts, changes, joined
 from lightwork.hashing.scope import EVERYTHING, Scope
 from lightwork.hashing.trace import (
@@ -35,6 +36,7 @@ from lightwork.hashing.trace import (
     IGNORED,
     LIBRARY,
     MISSING,
+    MODULE,
     STATE,
     UNFOLLOWED,
     UNSEEN,
@@ -189,23 +191,24 @@ _lock = threading.RLock()  # one look at a time: caches of files and of definiti
 
 def _forked() -> None:
     """Give a forked child a lock that no thread of its parent's holds."""
-    global _lock
-    _lock = threading.RLock()
+    global _lock, _looking
+    _lock, _looking = threading.RLock(), None
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+_looking: int | None = None  # the thread that holds the lock
 _RECORDS = 1024  # functions whose fingerprints are kept
 _told: set[str] = set()
 
 
-def fingerprint(func: Callable[..., Any], scope: Scope = EVERYTHING) -> Fingerprint:
+def fingerprint(func: Callable[..., Any] | types.ModuleType, scope: Scope = EVERYTHING) -> Fingerprint:
     """Return what a function runs and depends on, in one digest.
 
     Parameters
     ----------
     func : callable
-        A function, class, method, partial or built-in.
+        A function, class, method, partial or built-in; or a module, with all that it holds.
     scope : Scope, optional
         How far to go; by default all of the user's code is followed.
 
@@ -227,15 +230,14 @@ def fingerprint(func: Callable[..., Any], scope: Scope = EVERYTHING) -> Fingerpr
     known = _records.get(key)
     if known is not None and known[0]() is func and known[1].holds(func):
         return known[1].fingerprint
-    if not callable(func):
+    if not callable(func) and not isinstance(func, types.ModuleType):
         raise OptionTypeError(f"only what can be called has a fingerprint, not {func!r}")
     if scope.track == "none":
         name = name_of_code(func)
         if name and "<" not in name:
             return Fingerprint(XXH3_128.once(b"name" + name.encode()), (), ())
         scope = scope._replace(track="function")
-    with _lock:
-        record = _look(func, scope)
+    record = _looked(func, scope)
     while len(_records) >= _RECORDS:
         _records.pop(next(iter(list(_records))), None)
     try:
@@ -256,6 +258,23 @@ def definitions_to_send(func: Callable[..., Any], scope: Scope = EVERYTHING) -> 
     fingerprint(func, scope)
     record = record_of(func, scope)
     return () if record is None else to_send(record.travelling)
+
+
+def _looked(func: Any, scope: Scope) -> Record:
+    """Look at a function, with the modules that its body imports; these are imported while no lock is held."""
+    global _looking
+    while True:
+        try:
+            with _lock:
+                outer, _looking = _looking, threading.get_ident()
+                try:
+                    return _look(func, scope)
+                finally:
+                    _looking = outer
+        except ImportNeeded as needed:
+            if _looking == threading.get_ident():
+                raise  # whoever began the look holds the lock
+            bring(needed.module)
 
 
 def _look(func: Any, scope: Scope) -> Record:
@@ -317,7 +336,19 @@ def explain(
     fingerprint(func, scope)  # refuses what cannot be called, and gives the warnings
     print(f"{name} depends on", file=file)
     _, trace = _trace(func, scope)
-    for kind in (FUNCTION, CLASS, VALUE, LIBRARY, COMPILED, STATE, HANDLE, IGNORED, UNFOLLOWED, UNSEEN):
+    for kind in (
+        FUNCTION,
+        CLASS,
+        MODULE,
+        VALUE,
+        LIBRARY,
+        COMPILED,
+        STATE,
+        HANDLE,
+        IGNORED,
+        UNFOLLOWED,
+        UNSEEN,
+    ):
         if kind in trace.notes:
             print(f"  {kind}: {', '.join(sorted(trace.notes[kind]))}", file=file)
 

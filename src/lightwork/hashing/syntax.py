@@ -111,12 +111,23 @@ Plain = tuple[bytes, Chain]
 _PLAIN: dict[type, Plain] = {}
 
 
+class Import(NamedTuple):
+    """A name that an import statement in a definition binds."""
+
+    bound: str
+    module: str
+    level: int  # dots before the module's name
+    attribute: str  # the name in it; empty for ``import module``
+    is_whole: bool  # ``import a.b as c``, where the name stands for a.b, and not for a
+
+
 class Names(NamedTuple):
     """What a definition uses from outside of itself: dotted chains, such as ``("np", "random", "rand")``."""
 
     used: tuple[Chain, ...]
     changed: tuple[Chain, ...]  # what they stand for is changed in place: ``X[0] = 1``, ``X.append(1)``
     rebound: tuple[Chain, ...]  # made to stand for something else: ``global X``, ``module.X = 1``
+    imported: tuple[Import, ...] = ()
 
 
 def encode(node: ast.AST, without: frozenset[int] = frozenset()) -> bytes:
@@ -283,7 +294,8 @@ def names(node: ast.AST) -> Names:
         finder.visit(node.body)
     else:
         finder.visit(node)
-    return Names(*[tuple(sorted(each)) for each in (finder.used, finder.changed, finder.rebound)])
+    used, changed, rebound = [tuple(sorted(each)) for each in (finder.used, finder.changed, finder.rebound)]
+    return Names(used, changed, rebound, tuple(sorted(finder.imported)))
 
 
 class _Finder:
@@ -293,6 +305,7 @@ class _Finder:
         self.used: set[Chain] = set()
         self.changed: set[Chain] = set()
         self.rebound: set[Chain] = set()
+        self.imported: set[Import] = set()
 
     def visit(self, node: ast.AST) -> None:
         visit = _VISITS.get(type(node))
@@ -343,7 +356,24 @@ class _Finder:
     def call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Attribute) and node.func.attr in MUTATING:
             self.change(node.func.value)
-        self.within(node)
+        chain = _fetched(node)
+        if chain is None:
+            self.within(node)
+            return
+        self.used.add(chain)
+        for part in (node.func, *node.args[2:]):
+            self.visit(part)
+
+    def imports(self, node: ast.Import) -> None:
+        for each in node.names:
+            bound = each.asname or each.name.partition(".")[0]
+            self.imported.add(Import(bound, each.name, 0, "", each.asname is not None))
+
+    def imports_from(self, node: ast.ImportFrom) -> None:
+        for each in node.names:
+            self.imported.add(
+                Import(each.asname or each.name, node.module or "", node.level, each.name, True)
+            )
 
     def nothing(self, node: ast.AST) -> None:
         """Constants hold no names; and hints are not part of what runs."""
@@ -370,6 +400,8 @@ _HOLD_NOTHING = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comme
 _HOLD: dict[type, Chain] = {}
 _VISITS: dict[type, Any] = {
     ast.Global: _Finder.declaration,
+    ast.Import: _Finder.imports,
+    ast.ImportFrom: _Finder.imports_from,
     ast.Nonlocal: _Finder.declaration,
     ast.Name: _Finder.name,
     ast.Attribute: _Finder.attribute,
@@ -381,6 +413,16 @@ _VISITS: dict[type, Any] = {
     ast.FunctionDef: _Finder.inner,
     ast.AsyncFunctionDef: _Finder.inner,
 }
+
+
+def _fetched(call: ast.Call) -> Chain | None:
+    """Return ``("a", "b")`` for ``getattr(a, "b")``: in it `a` is not used as a whole."""
+    if not (isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) >= 2):
+        return None
+    chain, name = chain_of(call.args[0]), call.args[1]
+    if chain is None or not isinstance(name, ast.Constant) or not isinstance(name.value, str):
+        return None
+    return (*chain, name.value)
 
 
 def chain_of(node: ast.AST) -> Chain | None:

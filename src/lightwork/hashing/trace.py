@@ -17,6 +17,7 @@ from lightwork.hashing.scope import EVERYTHING, Scope, is_below
 # Kinds of notes, as `explain` prints them.
 FUNCTION = "functions"
 CLASS = "classes"
+MODULE = "modules, as wholes"
 VALUE = "values"
 LIBRARY = "libraries, by version"
 STATE = "state, left out: this code changes it"

@@ -118,7 +118,9 @@ class Walk:
         self.algo = algo
         self.coerce_mmap = coerce_mmap
         self.trace: Any = None  # what a fingerprinting walk notes down (`source`); None for data
-        self.kinds: set[type] | None = None  # the classes of instances, where somebody asked for them
+        self.kinds: set[Any] | None = (
+            None  # the classes of instances, and modules, where somebody asked for them
+        )
         self.pending: StepsOf = Apart(b"", (), ())  # the steps of the object that is about to be entered
         self.heavy = False  # whether a rule has just read a big buffer
         self.label: Any = ""  # where the part that is being walked sits in its parent; for messages

@@ -25,6 +25,7 @@ from lightwork.observe.messages import shorten
 if TYPE_CHECKING:
     from lightwork.hashing import Fingerprint
     from lightwork.hashing.definitions import Sent
+    from lightwork.hashing.scope import Followed
     from lightwork.hashing.source import Record
     from lightwork.memory.binding import Binder
     from lightwork.memory.options import Options
@@ -90,9 +91,9 @@ def _inside(function: object) -> tuple[object, ...]:
 
 
 def _fingerprints(
-    kinds: Iterable[type], fingerprint: Callable[[type], Fingerprint]
+    kinds: Iterable[Followed], fingerprint: Callable[[Followed], Fingerprint]
 ) -> tuple[Fingerprint, ...]:
-    """The code of the user's classes among the arguments: their methods run too. In an order of their own."""
+    """The code of the user's classes and modules among the arguments: it runs too. In an order of their own."""
     found = {code.digest: code for code in map(fingerprint, kinds)}
     return tuple(found[digest] for digest in sorted(found))
 
@@ -210,8 +211,8 @@ class KeyMaker:
         parts += b"".join([each.digest for each in classes])
         return Key(self.store.path(self.label, self._hexdigest(parts)), values, made.code, classes)
 
-    def _surveyed(self, values: Values) -> tuple[bytes, tuple[type, ...]]:
-        """The digest of the values of a call, and the user's classes among them."""
+    def _surveyed(self, values: Values) -> tuple[bytes, tuple[Followed, ...]]:
+        """The digest of the values of a call, and the user's classes and modules among them."""
         try:
             return self._survey(values)
         except TypeError as error:
