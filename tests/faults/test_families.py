@@ -43,20 +43,92 @@ def test_multiprocessing_in_tasks(method):
     assert loop(delayed(from_a_child)(method, i) for i in range(2)) == [(0, 0), (1, 0)]
 
 
-def test_forked_children_of_tasks_know_what_main_defines(tmp_path):
+IN_TASKS = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from lightwork import Parallel, delayed
+print("the script")
+
+class Point:
+    def __init__(self, x): self.x = x
+
+FACTOR = 3
+
+def times(point): return Point(FACTOR * point.x)
+
+class Child(multiprocessing.Process):
+    def __init__(self, results, point):
+        super().__init__()
+        self.results, self.point = results, point
+    def run(self):
+        self.results.put(Parallel(n_jobs=2)(delayed(times)(self.point) for _ in range(2)))
+
+def by_pool(point):
+    with multiprocessing.Pool(1) as pool:
+        return pool.map(times, [point])
+
+def by_process(point):
+    results = multiprocessing.SimpleQueue()
+    child = Child(results, point)
+    child.start()
+    found = results.get()
+    child.join()
+    return found
+
+def by_executor(point):
+    with ProcessPoolExecutor(1) as executor:
+        return executor.submit(by_pool, point).result()  # a pool in a child
+
+def by_manager(point):
+    with multiprocessing.Manager() as manager:
+        return list(manager.list([point]))
+
+def task(i):
+    assert multiprocessing.get_start_method() == METHOD
+    return [point for way in (by_pool, by_process, by_executor, by_manager) for point in way(Point(i))]
+
+multiprocessing.set_start_method(METHOD)
+for start_method in ("zygote", "spawn"):
+    results = Parallel(n_jobs=2, start_method=start_method)(delayed(task)(i) for i in range(2))
+    print([[p.x for p in points] for points in results], {type(p) is Point for points in results for p in points})
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "way"),
+    [("spawn", "file"), ("forkserver", "-c"), ("spawn", "input"), ("forkserver", "file"), ("fork", "-c")],
+)
+def test_children_of_tasks_know_what_main_defines(method, way, tmp_path):
+    """By the method that the program has set, and without running its script again, which has no guard."""
+    code = IN_TASKS.replace("METHOD", repr(method))
+    (tmp_path / "program.py").write_text(code)
+    arguments = {"file": ["program.py"], "-c": ["-c", code], "input": ["-"]}[way]
+    done = subprocess.run(
+        [sys.executable, "-B", *arguments],
+        input=code,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    expected = "the script\n" + "[[0, 0, 0, 0, 0], [3, 3, 3, 3, 1]] {True}\n" * 2
+    assert (done.stdout, done.stderr) == (expected, "")
+
+
+def test_tasks_speak_with_a_manager_of_the_program():
     code = """
     import multiprocessing
     from lightwork import Parallel, delayed
-    class Point:
-        def __init__(self, x): self.x = x
-    def twice(point): return Point(2 * point.x)
-    def task(i):
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            return pool.map(twice, [Point(i), Point(i + 1)])
-    results = Parallel(n_jobs=2)(delayed(task)(i) for i in range(2))
-    print([[point.x for point in points] for points in results], isinstance(results[0][0], Point))
+    def collect(squares, queue, i):
+        squares[i] = i * i
+        queue.put(i)
+    with multiprocessing.Manager() as manager:
+        for start_method in ("zygote", "spawn", "fork"):
+            squares, queue = manager.dict(), manager.Queue()
+            Parallel(n_jobs=2, start_method=start_method)(delayed(collect)(squares, queue, i) for i in range(3))
+            print(sorted(squares.items()), {queue.get() for _ in range(3)})
     """
-    assert run(code) == ("[[0, 2], [2, 4]] True\n", "", 0)
+    assert run(code) == ("[(0, 0), (1, 1), (2, 4)] {0, 1, 2}\n" * 3, "", 0)
 
 
 IN_CHILDREN = """
@@ -154,15 +226,19 @@ def test_threads_that_tasks_leave_behind_disturb_nobody(capsys):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch: `make test-torch`")
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_data_loader_of_torch_in_tasks(workers):
-    results = Parallel(n_jobs=2)(delayed(load)(workers, i) for i in range(2))
-    assert results == [sum(range(10)), sum(range(1, 11))]
-
-
-def load(workers, first):
-    import torch
-    from torch.utils.data import DataLoader, TensorDataset
-
-    data = TensorDataset(torch.arange(first, first + 10))
-    return sum(int(batch.sum()) for (batch,) in DataLoader(data, batch_size=3, num_workers=workers))
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_a_data_loader_of_torch_in_tasks(method):
+    """In the worker itself, or by children that must find the data's class."""
+    code = f"""
+    from torch.utils.data import DataLoader, Dataset
+    from lightwork import Parallel, delayed
+    class Squares(Dataset):
+        def __init__(self, first): self.first = first
+        def __len__(self): return 10
+        def __getitem__(self, i): return (self.first + i) ** 2
+    def load(first, method={method!r}):
+        options = {{}} if method is None else {{"num_workers": 2, "multiprocessing_context": method}}
+        return sum(int(batch.sum()) for batch in DataLoader(Squares(first), batch_size=3, **options))
+    print(Parallel(n_jobs=2)(delayed(load)(i) for i in range(2)))
+    """
+    assert run(code) == ("[285, 385]\n", "", 0)

@@ -246,14 +246,6 @@ class Definitions:
         return file.getvalue()
 
 
-def install_definitions(data: bytes | bytearray) -> None:
-    """Install what `Definitions.take_new` wrote in this process's ``__main__``."""
-    reader = pickle.Unpickler(io.BytesIO(data))
-    names = vars(sys.modules["__main__"])
-    while (found := reader.load()) is not None:
-        names.update(found)
-
-
 # --- results ----------------------------------------------------------------------------------------
 
 

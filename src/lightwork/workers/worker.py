@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from lightwork.workers import anonymous, functions, limits
+from lightwork.workers import anonymous, functions, limits, multiprocess
 from lightwork.workers.channel import Channel
 from lightwork.workers.current import CurrentTask, answer_in_process
 from lightwork.workers.entropy import become_different
@@ -37,7 +37,6 @@ from lightwork.workers.payload import (
     INSIDE,
     decode_arguments,
     encode_result,
-    install_definitions,
     pack,
     unpack,
 )
@@ -107,7 +106,7 @@ class Worker:
             Kind.INIT: self._initialize,
             Kind.CALL: self._begin_call,
             Kind.FUNCTION: self._take_function,
-            Kind.DEFINE: install_definitions,
+            Kind.DEFINE: multiprocess.install,
             Kind.SEGMENT: self._take_segment,
             Kind.FORGET: self._forget_segments,
             Kind.SHRINK: lambda _: self._outbox.shrink(),
@@ -167,6 +166,8 @@ class Worker:
         self._task_timeout = cast("float | None", call["task_timeout"])
         functions.be_awaited(cast(bool, call["awaited"]), process=True)
         self._functions.clear()
+        multiprocess.forget()
+        multiprocess.adopt(cast("multiprocess.Settings | None", call["multiprocessing"]))
         sys.path[:] = cast("list[str]", call["path"])
         sys.argv[:] = cast("list[str]", call["argv"])
         if call["surroundings"] is not None:

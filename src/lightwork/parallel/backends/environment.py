@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from lightwork.parallel.backends.base import CrewOptions
-from lightwork.workers import limits
+from lightwork.workers import limits, multiprocess
 from lightwork.workers.framing import Kind
 from lightwork.workers.functions import will_be_awaited
 from lightwork.workers.handle import WorkerHandle, stream_files
@@ -61,6 +61,7 @@ class Environment:
             "environment": self._variables if self._variables != handle.environment else None,
             "surroundings": self._surroundings if self._surroundings != handle.surroundings else None,
             "streams": len(moved),
+            "multiprocessing": multiprocess.settings(),
         }
         handle.environment, handle.surroundings = self._variables, self._surroundings
         handle.streams = self._streams or handle.streams
