@@ -226,18 +226,34 @@ class TestGenerators:
             assert [next(generator) for generator in generators] == [i, 1000 + i, 2000 + i]
 
     @both
-    def test_the_input_is_taken_no_further_than_allowed(self, how):
-        taken = []
+    @pytest.mark.parametrize("kind", ["generator", "generator_unordered"])
+    @pytest.mark.parametrize(("window", "batch_size"), [(1, 1), (3, 1), (10, 4)])
+    def test_the_input_is_taken_no_further_than_allowed(self, how, kind, window, batch_size):
+        """Not even while a result is on its way to the reader."""
+        read, leads = 0, []
 
         def tasks():
-            for i in range(100):
-                taken.append(i)
-                yield delayed(abs)(i)
+            for taken in range(1, 101):
+                leads.append(taken - read)
+                yield delayed(abs)(taken)
 
-        generator = Parallel(**how, return_as="generator", batch_size=1, pre_dispatch=3)(tasks())
-        assert len(taken) <= 3
-        for read, _ in enumerate(generator, 1):
-            assert len(taken) - read <= 3
+        options = {"return_as": kind, "batch_size": batch_size, "pre_dispatch": window}
+        for _ in Parallel(**how, **options)(tasks()):
+            read += 1
+        assert read == 100
+        assert max(leads) == (1 if how == SEQUENTIAL else window)
+
+    @both
+    def test_an_input_may_be_made_of_the_results(self, how):
+        found = [0]
+
+        def tasks():
+            while found[-1] < 50:
+                yield delayed(sum)((found[-1], 1))
+
+        for result in Parallel(**how, return_as="generator", batch_size=1, pre_dispatch=1)(tasks()):
+            found += [result]
+        assert found == list(range(51))
 
     def test_read_in_another_thread(self):
         generator = Parallel(**THREADS, return_as="generator")(delayed(abs)(i) for i in range(100))

@@ -299,10 +299,10 @@ class Plan:
             self._losses.pop(first, None)
         return count
 
-    def handed(self, count: int) -> None:
-        """The results of a span of so many tasks were handed over; they are no longer open."""
+    def handed(self, count: int, *, spans: int = 1) -> None:
+        """The results of so many tasks, the last ones of so many spans, were handed over; they are no longer open."""
         self._open -= count
-        self._batches -= 1
+        self._batches -= spans
 
     def _again(self, spans: list[tuple[int, int]]) -> None:
         """These wait once more. Lowest first, whichever worker gave up what: a reader in order waits for that one."""

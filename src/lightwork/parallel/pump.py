@@ -163,12 +163,15 @@ class Pump:
                 self._reading.at_hand = len(results)
                 yield from results
                 self._reading.at_hand = 0
-                plan.handed(count)
+                # The last is not the reader's yet: no task is taken in its place before he comes for more.
+                held = last is not SKIPPED
+                plan.handed(count - held)
                 self._fill_for_absence()
                 del chunk, results
                 left = perf_counter()
-                if last is not SKIPPED:
+                if held:
                     yield last
+                    plan.handed(1, spans=0)
                 del last
         except BaseException as error:
             self.abort()
