@@ -119,6 +119,32 @@ class TestSeed:
         with pytest.raises(OptionTypeError):
             Parallel(seed="1")
 
+    def test_a_loop_without_a_seed_draws_what_nobody_has_drawn(self):
+        """Not what a worker would draw on from the last task of a loop that had a seed."""
+        drawn = []
+        for _ in range(6):
+            Parallel(n_jobs=2, seed=1)([delayed(draw)(0)])
+            drawn += Parallel(n_jobs=2)(delayed(draw)(i) for i in range(4))
+        numbers = [number for each in drawn for number in each]
+        assert len(set(numbers)) == len(numbers)
+
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    @pytest.mark.parametrize("seed", [None, 3])
+    def test_a_nested_loop_puts_back_the_generators_of_its_task(self, n_jobs, seed):
+        def outer(i):
+            random.seed(i)
+            np.random.seed(i)
+            first = random.random(), float(np.random.rand())
+            Parallel(n_jobs=2, seed=1)(delayed(draw)(i) for i in range(2))
+            return *first, random.random(), float(np.random.rand())
+
+        expected = []
+        for i in range(4):
+            ours, theirs = random.Random(i), np.random.RandomState(i)
+            first = ours.random(), float(theirs.rand())
+            expected.append((*first, ours.random(), float(theirs.rand())))
+        assert Parallel(n_jobs=n_jobs, seed=seed)(delayed(outer)(i) for i in range(4)) == expected
+
     def test_a_nested_loop_draws_from_its_task(self):
         def outer(i):
             return Parallel(n_jobs=2)(delayed(draw_rng)(i) for i in range(2))

@@ -66,7 +66,7 @@ def test_the_generators_of_the_process_are_put_back():
     np.random.seed(1)
     seen = []
     for number in range(3):
-        with pytest.raises(KeyError), Drawing(Seed(9).stream(number), whole_process=True):
+        with pytest.raises(KeyError), Drawing(Seed(9).stream(number), "task"):
             _draw()
             np.random.normal()  # leaves half of a pair behind, which is put back too
             raise KeyError
@@ -77,18 +77,18 @@ def test_the_generators_of_the_process_are_put_back():
 def test_all_three_generators_of_all_tasks_differ():
     drawn = []
     for number in range(50):
-        with Drawing(Seed(9).stream(number), whole_process=True):
+        with Drawing(Seed(9).stream(number), "task"):
             drawn += [*_draw(), float(rng().random())]
     assert len(set(drawn)) == 200
 
 
 def test_blocks_nest():
     outer, inner = Seed(1).stream(0), Seed(2).stream(0)
-    with Drawing(outer, whole_process=True):
+    with Drawing(outer, "task"):
         whole = [_draw(), _draw()]
-    with Drawing(outer, whole_process=True):
+    with Drawing(outer, "task"):
         first = _draw()
-        with Drawing(inner, whole_process=True):
+        with Drawing(inner, "task"):
             other = _draw()
         assert [first, _draw()] == whole
     assert other not in whole
@@ -98,7 +98,7 @@ def test_where_the_process_is_shared_only_rng_is_seeded():
     random.seed(1)
     expected = random.random()
     random.seed(1)
-    with Drawing(Seed(1).stream(0), whole_process=False):
+    with Drawing(Seed(1).stream(0), "none"):
         assert random.random() == expected
         assert rng().random() == np.random.default_rng(Seed(1).stream(0).sequence()).random()
 
@@ -115,3 +115,33 @@ def test_outside_of_tasks_each_thread_has_a_generator_of_its_own():
 
 def test_a_seed_travels():
     assert pickle.loads(pickle.dumps(Seed.of([1, 2]).stream(3))) == Seed.of([1, 2]).stream(3)
+
+
+def test_a_generator_of_another_kind_is_put_back_as_it_was():
+    """NumPy's global functions may draw from any; tasks find the one that can be seeded as they know it."""
+    mine = np.random.PCG64(5)
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(mine)
+    try:
+        with Drawing(Seed(9).stream(0), "task"):
+            drawn = _draw()
+            np.random.seed(1)
+            np.random.set_bit_generator(np.random.PCG64(7))
+        assert np.random.get_bit_generator() is mine
+        assert np.random.random_sample() == np.random.Generator(np.random.PCG64(5)).random()
+    finally:
+        np.random.set_bit_generator(before)
+    with Drawing(Seed(9).stream(0), "task"):
+        assert _draw() == drawn
+
+
+def test_half_of_a_pair_is_put_back():
+    np.random.seed(3)
+    expected = [float(np.random.normal()) for _ in range(4)]
+    np.random.seed(3)
+    found = []
+    for number in range(4):
+        found.append(float(np.random.normal()))
+        with Drawing(Seed(9).stream(number), "task"):
+            np.random.normal()
+    assert found == expected

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from numpy.random import SeedSequence
 
     from lightwork.observe.messages import LoopLines
-    from lightwork.workers.streams import Seed
+    from lightwork.workers.streams import Hold, Seed
 
 __all__ = ["Parallel"]
 
@@ -367,15 +367,13 @@ class Parallel(Generic[Kind]):
         from lightwork.workers.inside import captured, dress
         from lightwork.workers.streams import owns_process
 
-        alone = not backend.shares_memory
-        if backend.module is None:  # as alone as this code is
-            alone = not inside_thread() and owns_process()
+        hold: Hold = "none" if backend.shares_memory else "call"
+        if backend.module is None and not inside_thread() and owns_process():
+            hold = "task"  # as alone as this code is
         settings = captured(self.contextvars)
         if not backend.shares_memory:
             refuse_unpicklable(settings)
-        inside = partial(
-            dress, seed=seed, settings=settings, whole_process=alone, is_inherited=self._seed is None
-        )
+        inside = partial(dress, seed=seed, settings=settings, hold=hold, is_inherited=self._seed is None)
         return cast("Iterator[Task[T]]", dressed(source, inside))
 
     def _plain(self, source: Iterator[Task[T]], watcher: Watch) -> list[T] | Generator[T, None, None]:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from lightwork.workers.functions import Found, Missing, Remembered
-from lightwork.workers.streams import Drawing, Seed
+from lightwork.workers.streams import Drawing, Hold, Seed
 
 __all__ = ["Inside", "bare", "captured", "dress", "reduce_variable"]
 
@@ -46,19 +46,19 @@ class Inside:
         Where the streams of the tasks come from.
     settings : tuple
         Context variables and their values.
-    whole_process : bool
-        Whether a task has its process for itself, so that the process's random generators may be seeded for it.
+    hold : {"none", "task", "call"}
+        How long the random generators of the process are the loop's; see `streams.Drawing`.
     """
 
-    __slots__ = ("func", "seed", "settings", "whole_process")
+    __slots__ = ("func", "hold", "seed", "settings")
 
     def __init__(
-        self, func: Callable[..., object], seed: Seed | None, settings: Settings, *, whole_process: bool
+        self, func: Callable[..., object], seed: Seed | None, settings: Settings, *, hold: Hold
     ) -> None:
         self.func = func
         self.seed = seed
         self.settings = settings
-        self.whole_process = whole_process
+        self.hold: Hold = hold
 
     def __call__(self, number: int, /, *args: object, **kwargs: object) -> object:
         """Run the task of this number."""
@@ -67,7 +67,7 @@ class Inside:
 
     def __reduce__(self) -> tuple[object, ...]:
         settings = tuple([(_reference(variable), value) for variable, value in self.settings])
-        return _inside, (type(self), self.func, self.seed, settings, self.whole_process)
+        return _inside, (type(self), self.func, self.seed, settings, self.hold)
 
 
 class _InsideRemembered(Inside):
@@ -99,7 +99,7 @@ class _InsideRemembered(Inside):
             with _Around(self, number):
                 return cast("Callable[[object], object]", finish)(value)
 
-        inner = Inside(answer.func, self.seed, self.settings, whole_process=self.whole_process)
+        inner = Inside(answer.func, self.seed, self.settings, hold=self.hold)
         looked = again and partial(self._look_again, again)
         return Missing(inner, (number, *answer.args), answer.kwargs, finish and finished, answer.same, looked)
 
@@ -118,7 +118,7 @@ class _Around:
         self._tokens: list[Token[Any]] = []
         self._drawing: Drawing | None = None
         if inside.seed is not None and number is not None:
-            self._drawing = Drawing(inside.seed.stream(number), whole_process=inside.whole_process)
+            self._drawing = Drawing(inside.seed.stream(number), inside.hold)
 
     def __enter__(self) -> None:
         for variable, value in self._settings:
@@ -140,7 +140,7 @@ def dress(
     seed: Seed | None,
     settings: Settings,
     *,
-    whole_process: bool,
+    hold: Hold,
     is_inherited: bool = False,
 ) -> Inside:
     """The `Inside` for a function.
@@ -149,8 +149,8 @@ def dress(
     nothing, and would be computed again for each task of that one.
     """
     if not hasattr(type(func), "__lightwork_lookup__"):
-        return Inside(func, seed, settings, whole_process=whole_process)
-    return _InsideRemembered(func, None if is_inherited else seed, settings, whole_process=whole_process)
+        return Inside(func, seed, settings, hold=hold)
+    return _InsideRemembered(func, None if is_inherited else seed, settings, hold=hold)
 
 
 def bare(
@@ -165,10 +165,10 @@ def _inside(
     func: Callable[..., object],
     seed: Seed | None,
     settings: tuple[tuple[Reference, object], ...],
-    whole_process: bool,
+    hold: Hold,
 ) -> Inside:
     known = tuple([(_variable(*reference), value) for reference, value in settings])
-    return kind(func, seed, known, whole_process=whole_process)
+    return kind(func, seed, known, hold=hold)
 
 
 # --- context variables on their way -------------------------------------------------------------------

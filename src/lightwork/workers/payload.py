@@ -162,8 +162,9 @@ class TaskPickler:
 def encode_function(func: Callable[..., object], pickler: TaskPickler) -> tuple[bytes, list[int], bool]:
     """A function as bytes, the buffers beside it, and whether one copy may serve many tasks.
 
-    Only plain functions without a closure, built-ins and classes may, with or without a seed: whatever else is
-    callable (methods, partials, closures, objects) can carry state, which one task could change under the next.
+    Only plain functions without a closure, built-ins and classes may, with or without a seed and context variables that
+    hold atoms: whatever else is callable (methods, partials, closures, objects) can carry state, which one task could
+    change under the next.
     """
     data, places = pickler.dumps(func)
     return data, places, _is_stateless(func)
@@ -173,7 +174,7 @@ def _is_stateless(func: object) -> bool:
     if isinstance(func, FunctionType):
         return func.__closure__ is None
     if isinstance(func, Inside):
-        return not func.settings and _is_stateless(func.func)
+        return all(type(value) in ATOMS for _, value in func.settings) and _is_stateless(func.func)
     return isinstance(func, type) or (
         isinstance(func, BuiltinFunctionType) and isinstance(func.__self__, ModuleType | None)
     )

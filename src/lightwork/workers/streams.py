@@ -3,7 +3,8 @@
 The stream of task ``i`` is the ``i``-th child of ``numpy.random.SeedSequence(seed)``, so it is the same whoever runs
 the task, in whatever order, beside whatever others, and however often. Three generators are seeded from it: the one
 that `rng` returns, the one behind the functions of `random`, and NumPy's legacy global one. The last two belong to the
-whole process, so they are put back when the task ends, and left alone where tasks share a process.
+whole process, so they are put back when the task ends, and left alone where tasks share a process. To read and to put
+back NumPy's takes 60 µs, so a worker, in which nobody draws between two tasks, does it once a call (`put_back`).
 
 NumPy is imported here, if it is installed: a task that imports it later would find its global generator unseeded.
 """
@@ -16,19 +17,22 @@ from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from marshal import dumps
 from operator import index as as_index
+from struct import unpack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, SupportsIndex, cast
 
 from lightwork.errors import OptionError, OptionTypeError
+from lightwork.workers.functions import inside_worker
 
 if TYPE_CHECKING:
     from numpy.random import Generator, SeedSequence
 
-__all__ = ["Drawing", "Seed", "Stream", "inherited", "owns_process", "rng"]
+__all__ = ["Drawing", "Hold", "Seed", "Stream", "inherited", "owns_process", "put_back", "rng"]
 
-# Children of the task's own sequence, beyond any that a task will spawn: the legacy generator, and loops inside the
-# task, must share none with it.
-_LEGACY: Final = 2**32 - 1
+Hold = Literal["none", "task", "call"]
+"""How long the generators of the process are the loop's: never, for each task, or in a worker for the whole call."""
+
+# A child of the task's own sequence, beyond any that a task will spawn: loops inside the task must share none with it.
 _LOOPS: Final = 2**32 - 2
 
 
@@ -115,11 +119,11 @@ def _numbers(said: object) -> int | tuple[int, ...]:
 class _Own:
     """The generator of a task, or of a thread outside of any; made when first asked for."""
 
-    __slots__ = ("generator", "loops", "process", "stream", "whole_process")
+    __slots__ = ("generator", "holds", "loops", "process", "stream")
 
-    def __init__(self, stream: Stream | None, whole_process: bool = True) -> None:
+    def __init__(self, stream: Stream | None, holds: bool = True) -> None:
         self.stream = stream
-        self.whole_process = whole_process
+        self.holds = holds
         self.process = os.getpid()
         self.generator: Generator | None = None
         self.loops = 0
@@ -178,7 +182,7 @@ def inherited() -> Seed | None:
 def owns_process() -> bool:
     """Whether the running task, if it has a stream, has the generators of the process for itself."""
     own = _current.get()
-    return own is None or own.whole_process
+    return own is None or own.holds
 
 
 class Drawing:
@@ -188,51 +192,105 @@ class Drawing:
     ----------
     stream : Stream
         Where from.
-    whole_process : bool
-        Whether the generators that belong to the process are the block's alone.
+    hold : {"none", "task", "call"}
+        How long the generators that belong to the process are the loop's: for ``"call"``, `put_back` ends it, if the
+        process is a worker; anywhere else it ends with the block.
     """
 
-    __slots__ = ("_before", "_stream", "_token", "_whole_process")
+    __slots__ = ("_before", "_hold", "_stream", "_token")
 
-    def __init__(self, stream: Stream, *, whole_process: bool) -> None:
+    def __init__(self, stream: Stream, hold: Hold) -> None:
         self._stream = stream
-        self._whole_process = whole_process
+        self._hold = hold
 
     def __enter__(self) -> None:
-        self._token: Token[_Own | None] = _current.set(_Own(self._stream, self._whole_process))
-        if self._whole_process:
-            self._before = _seed_globals(self._stream)
+        global _before_call
+        hold = self._hold
+        self._token: Token[_Own | None] = _current.set(_Own(self._stream, hold != "none"))
+        self._before: _Before | None = None
+        if hold == "none":
+            return
+        if hold == "task" or not inside_worker():
+            self._before = _take()
+        elif _before_call is None:
+            _before_call = _take()
+        _seed_globals(self._stream)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _current.reset(self._token)
-        if self._whole_process:
-            _put_back(self._before)
+        if self._before is not None:
+            _restore(self._before)
 
 
-_Before = tuple[Any, Any]
+class _Before(NamedTuple):
+    """What the generators of the process held; NumPy's is put aside with its state, all but what it keeps of a pair."""
+
+    state: Any
+    generator: Any = None
+    numpy_state: Any = None
 
 
-def _seed_globals(stream: Stream) -> _Before:
-    import random
+_before_call: _Before | None = None
+_spares: list[Any] = []
 
-    before = random.getstate()
-    random.seed(int.from_bytes(stream.token, "little"))
+
+def put_back() -> None:
+    """Called by a worker before another call: its generators are as they were before the last call's tasks."""
+    global _before_call
+    before, _before_call = _before_call, None
+    if before is not None:
+        _restore(before)
+
+
+def _numpy_random() -> Any:
+    """NumPy's module of that name, if NumPy is installed."""
     try:
-        from numpy import random as numpy_random
+        from numpy import random
     except ModuleNotFoundError:
-        return before, None
-    numpy_before = numpy_random.get_state(legacy=False)
-    numpy_random.seed(stream.sequence(_LEGACY).generate_state(8))
-    return before, numpy_before
+        return None
+    return random
 
 
-def _put_back(before: _Before) -> None:
+def _take() -> _Before:
+    """Put the generators of the process aside."""
     import random
 
-    random.setstate(before[0])
-    if before[1] is not None:
-        from numpy import random as numpy_random
+    theirs = _numpy_random()
+    if theirs is None:
+        return _Before(random.getstate())
+    before = _Before(random.getstate(), theirs.get_bit_generator(), theirs.get_state(legacy=False))
+    theirs.set_bit_generator(_spares.pop() if _spares else theirs.MT19937(0))
+    return before
 
-        numpy_random.set_state(before[1])
+
+def _seed_globals(stream: Stream) -> None:
+    import random
+    from hashlib import blake2b
+
+    # A digest takes 1 µs, a further child of the seed sequence 10.
+    digest = blake2b(dumps(tuple(stream), 2), digest_size=48, person=b"generators").digest()
+    random.seed(int.from_bytes(digest[:16], "little"))
+    theirs = _numpy_random()
+    if theirs is None:
+        return
+    try:
+        theirs.seed(unpack("<8I", digest[16:]))
+    except TypeError:  # the task before has put a generator of another kind there
+        theirs.set_bit_generator(theirs.MT19937(0))
+        theirs.seed(unpack("<8I", digest[16:]))
+
+
+def _restore(before: _Before) -> None:
+    import random
+
+    random.setstate(before.state)
+    if before.generator is not None:
+        theirs = _numpy_random()
+        spare = theirs.get_bit_generator()
+        theirs.set_bit_generator(before.generator)
+        if before.numpy_state["has_gauss"]:
+            theirs.set_state(before.numpy_state)
+        if type(spare) is theirs.MT19937 and spare is not before.generator:
+            _spares.append(spare)

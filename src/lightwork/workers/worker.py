@@ -165,6 +165,8 @@ class Worker:
         self._read_only = cast(bool, call["read_only"])
         self._task_timeout = cast("float | None", call["task_timeout"])
         functions.be_awaited(cast(bool, call["awaited"]), process=True)
+        if (streams := sys.modules.get("lightwork.workers.streams")) is not None:
+            streams.put_back()  # else a call without a seed would draw on from the last task of one that had one
         self._functions.clear()
         multiprocess.forget()
         multiprocess.adopt(cast("multiprocess.Settings | None", call["multiprocessing"]))
