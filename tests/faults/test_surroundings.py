@@ -85,8 +85,8 @@ import os, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 import numpy as np
 from lightwork import Parallel, delayed
-from lightwork.workers import anonymous, worker
-anonymous._MAPPED = worker.RESULT_THRESHOLD = 4096  # in the workers too: they are forks of this process
+from lightwork.workers import anonymous, segments
+anonymous._MAPPED = segments._IF_FREE = segments.WAITED_FOR = 4096  # in the workers too: they are forks of this process
 kept = Parallel(n_jobs=2, start_method="fork")(delayed(np.full)(1024, float(i)) for i in range(70_000))
 print(len(os.listdir("/proc/self/fd")) < 20, [i for i, array in enumerate(kept) if array[-1] != i], len(kept))
 """
@@ -101,11 +101,11 @@ def test_memory_for_results_with_more_holes_than_maps_are_allowed():
         """
 from lightwork.workers import anonymous
 anonymous._MAPPED = 4096
-memory = [anonymous.fresh(4096) for _ in range(140_000)]
+memory = [anonymous.copied(memoryview(bytes(4096))) for _ in range(140_000)]
 for part in memory:
     part[0] = 1
 del memory[::2]
-more = [anonymous.fresh(8192) for _ in range(40_000)]
+more = [anonymous.copied(memoryview(bytes(8192))) for _ in range(40_000)]
 for part in more:
     part[-1] = 2
 print({part[0] for part in memory}, {part[-1] for part in more})

@@ -92,6 +92,30 @@ def test_nor_within_one_span(crew):
     assert event.results == [1.0] * 3 + [1] * 3
 
 
+@pytest.mark.parametrize("size", [40_000, 100_000, 255_000])
+def test_medium_results_keep_no_worker_waiting_for_whoever_reads_them(crew, size):
+    worker, count = crew.workers[0], 12
+    for index in range(count):
+        send(crew, worker, index, [(np.full, (size, index, "u1"), {})])
+    crew.flush()
+    page = crew._members[worker].handle.page
+    deadline = time.monotonic() + 30
+    while page.begun < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert page.begun == count
+    results = {event.first: event.results[0] for event in collect(crew, count)}
+    assert all((results[index] == index).all() and len(results[index]) == size for index in range(count))
+
+
+def test_medium_results_of_one_task_are_not_those_of_the_next(crew):
+    """Each lies where an earlier one did, and has to be out of there by then."""
+    arrays = run(crew, np.full, *[(60_000, index, "u1") for index in range(60)])
+    assert [set(array.tolist()) for array in arrays] == [{index} for index in range(60)]
+    for array in arrays:
+        array += 1  # ordinary memory, and its own
+    assert [set(array.tolist()) for array in arrays] == [{index + 1} for index in range(60)]
+
+
 class Counter:
     def __init__(self):
         self.count = 0

@@ -87,6 +87,16 @@ class TestResults:
         assert len(pids) <= 2
         assert os.getpid() not in pids
 
+    def test_the_same_workers_serve_the_next_call_after_medium_and_big_results(self):
+        with Parallel(n_jobs=2) as parallel:
+            pids = {
+                pid
+                for _ in range(10)
+                for size in (50_000, 500_000)
+                for pid, _ in parallel(delayed(who_and_what)(size) for _ in range(4))
+            }
+        assert len(pids) <= 2
+
     def test_two_threads_calling_at_once(self):
         parallel = Parallel(n_jobs=2)
         results = {}
@@ -107,6 +117,10 @@ class TestResults:
             delayed(np.full)(200_000, float(i)) for i in range(100)
         )
         assert [(result[0], result[-1]) for result in generator] == [(i, i) for i in range(100)]
+
+
+def who_and_what(size):
+    return os.getpid(), np.zeros(size, "u1")
 
 
 class TestGenerators:

@@ -67,12 +67,51 @@ def test_where_memfd_is_refused_there_is_another_way(monkeypatch):
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 20) + 1])
-def test_fresh_memory_is_zeroed_writable_and_of_its_size(size):
-    memory = anonymous.fresh(size)
-    view = memoryview(memory)
-    assert (view.nbytes, view.readonly) == (size, False)
-    assert bytes(view) == bytes(size)
+@pytest.fixture(params=["by pieces", "as a whole"])
+def populated(request, monkeypatch):
+    if request.param == "as a whole":
+        monkeypatch.setattr(anonymous, "_piece", lambda: 0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 18) + 4097])
+def test_a_copy_has_the_bytes_and_is_memory_of_its_own(size, populated):
+    source = bytearray(os.urandom(size))
+    with memoryview(source) as view:
+        copy = memoryview(anonymous.copied(view))
+    assert (copy.nbytes, copy.readonly) == (size, False)
+    assert copy == source
+    for place in {0, size // 2, size - 1} if size else ():
+        source[place] ^= 1
+        assert copy[place] == source[place] ^ 1
+        copy[place] ^= 1
+        assert copy[place] == source[place]
+        copy[place] ^= 2
+        assert copy[place] == source[place] ^ 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_copy_is_not_shared_with_forks():
+    copy = anonymous.copied(memoryview(bytes(1 << 20)))
+    child = os.fork()
+    if not child:
+        copy[0] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert copy[0] == 0
+
+
+def test_a_kernel_that_cannot_populate_a_part_populates_the_whole(monkeypatch):
+    class Old(anonymous.mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(anonymous.mmap, "mmap", Old)
+    anonymous._piece.cache_clear()
+    try:
+        assert anonymous._piece() == 0
+        assert bytes(anonymous.copied(memoryview(b"x" * (3 << 20)))) == b"x" * (3 << 20)
+    finally:
+        anonymous._piece.cache_clear()
 
 
 def test_where_no_more_maps_are_allowed_the_heap_serves(monkeypatch):
@@ -80,6 +119,6 @@ def test_where_no_more_maps_are_allowed_the_heap_serves(monkeypatch):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(anonymous.mmap, "mmap", refuse)
-    memory = anonymous.fresh(5 << 20)
-    assert type(memory) is bytearray
-    assert len(memory) == 5 << 20
+    copy = anonymous.copied(memoryview(b"x" * (5 << 20)))
+    assert type(copy) is bytearray
+    assert copy == b"x" * (5 << 20)

@@ -10,7 +10,7 @@ import pytest
 
 from lightwork.errors import ArrayChangedError
 from lightwork.workers import anonymous
-from lightwork.workers.segments import Kept, Outbox, Segments, SharedSegments, read_outbox
+from lightwork.workers.segments import WAITED_FOR, Kept, Outbox, Segments, SharedSegments, read_outbox
 
 
 @pytest.fixture
@@ -182,6 +182,19 @@ def test_a_third_reply_waits_until_a_box_is_emptied(boxes):
     outbox.freed(used[0])
     assert not outbox.must_wait
     assert outbox.lay([memoryview(b"y")])[0] == used[0]
+
+
+def test_medium_buffers_are_laid_only_while_that_keeps_nobody_waiting(boxes):
+    made, _ = boxes
+    outbox = Outbox(made)
+    assert outbox.threshold < WAITED_FOR
+    for _ in range(2):
+        outbox.lay([memoryview(b"x")])
+        assert outbox.threshold < WAITED_FOR  # the rest of this reply goes into the same box
+        used = outbox.close_reply()
+    assert outbox.threshold == WAITED_FOR
+    outbox.freed(used)
+    assert outbox.threshold < WAITED_FOR
 
 
 def test_what_was_read_does_not_change_when_the_box_is_filled_again(boxes):

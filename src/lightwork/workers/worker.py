@@ -47,11 +47,8 @@ from lightwork.workers.sources import Sources
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["RESULT_THRESHOLD", "main"]
+__all__ = ["main"]
 
-# Results below ride in the reply; a socket passes them faster than memory that must be mapped or copied apart
-# (measured; see DESIGN, "Results").
-RESULT_THRESHOLD = 1 << 18
 # Printed text that waits here for the parent (bytes) before a task that prints more waits too.
 _MOST_OUTPUT = 16 << 20
 # An idle worker leaves by itself after this long; the next call forks another in a millisecond.
@@ -315,7 +312,7 @@ class Worker:
 
     def _encode(self, value: object) -> object:
         try:
-            return encode_result(value, self._lay, RESULT_THRESHOLD)
+            return encode_result(value, self._lay, self._outbox.threshold)
         except Exception as error:
             from lightwork.errors import PicklingFailedError
 

@@ -37,11 +37,14 @@ class Answer(NamedTuple):
         The exceptions of those, by number.
     box : int or None
         The outbox that has been read and may be filled again.
+    largest : int
+        Bytes of the largest buffer that lay there.
     """
 
     results: list[object]
     failures: dict[int, BaseException]
     box: int | None
+    largest: int
 
     def cut(self, first: int, kept: int) -> None:
         """Leave nothing but the first so many tasks of a span that began with this one."""
@@ -57,10 +60,11 @@ def read(reply: Reply, tasks: Sequence[Task[object]], outboxes: Sequence[SharedM
     for index, report in failed or ():
         failures[index] = blame.raised(report, index, tasks[index - first])
     box: int | None = None
+    largest = 0
 
     def fetch(places: Sequence[int]) -> Sequence[Buffer]:
-        nonlocal box
-        box = places[0]
+        nonlocal box, largest
+        box, largest = places[0], max(largest, *places[2::2])
         return read_outbox(outboxes, places)
 
     for offset, entry in enumerate(results):
@@ -71,4 +75,4 @@ def read(reply: Reply, tasks: Sequence[Task[object]], outboxes: Sequence[SharedM
                 index = first + offset
                 results[offset] = None
                 failures[index] = blame.not_read(error, index, tasks[offset])
-    return Answer(results, failures, box)
+    return Answer(results, failures, box, largest)

@@ -35,7 +35,7 @@ from lightwork.workers.launch import fork_zygote
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
 from lightwork.workers.relay import deliver
-from lightwork.workers.segments import Segment, Segments
+from lightwork.workers.segments import WAITED_FOR, Segment, Segments
 
 __all__ = ["ProcessCrew", "lend"]
 
@@ -268,10 +268,11 @@ class ProcessCrew:
         self._blameless = 0
         _, tasks, kept = member.owed[0]
         answer = incoming.read(reply, tasks, member.handle.outboxes)
-        results, failures, box = answer
+        results, failures, box, largest = answer
         if box is not None:
             self._queue(member, Kind.FREED, pack(box))
-            self.flush()  # the worker may wait for it, and our caller may be away for long
+            if largest >= WAITED_FOR:
+                self.flush()  # the worker may wait for it, and our caller may be away for long
         # Not before: a worker whose reply was read by half must not serve another call.
         member.owed.popleft()
         if member.revoked:
@@ -366,6 +367,7 @@ class ProcessCrew:
 
     def _part(self) -> None:
         with held_back():
+            self.flush()  # word of an emptied outbox may wait here: no sign that a worker is busy
             members = list(self._members.values())
             self._members.clear()
             self._by_descriptor.clear()
