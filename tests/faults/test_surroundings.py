@@ -85,8 +85,8 @@ import os, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 import numpy as np
 from lightwork import Parallel, delayed
-from lightwork.workers import anonymous, segments
-anonymous._MAPPED = segments._IF_FREE = segments.WAITED_FOR = 4096  # in the workers too: they are forks of this process
+from lightwork.workers import anonymous, outboxes
+anonymous._MAPPED = outboxes._IF_FREE = outboxes.WAITED_FOR = 4096  # in the workers too: they are forks of this process
 kept = Parallel(n_jobs=2, start_method="fork")(delayed(np.full)(1024, float(i)) for i in range(70_000))
 print(len(os.listdir("/proc/self/fd")) < 20, [i for i, array in enumerate(kept) if array[-1] != i], len(kept))
 """

@@ -1,16 +1,11 @@
-"""Big buffers between processes: arguments laid out once for many tasks, results copied out of an outbox.
+"""Big buffers on their way to workers: laid out once, for many tasks.
 
-**Segments** carry arguments. The first task that brings a big buffer has it copied into anonymous memory;
-later tasks of the call that bring the same one (same address, same size) refer to that copy. A worker maps it
-anew for each task, privately: the array is writable, and what a task writes no other task sees. A segment
-lives as long as a task in flight needs it; idle ones go when the next is made, and at the end of the call.
+The first task that brings a big buffer has it copied into anonymous memory; later tasks of the call that bring the
+same one (same address, same size) refer to that copy. A worker maps it anew for each task, privately: the array is
+writable, and what a task writes no other task sees. A segment lives as long as a task in flight needs it; idle ones
+go when the next is made, and at the end of the call.
 When a segment that several tasks shared goes, the user's buffer is digested once more: if it no longer holds
 what was sent, some tasks saw other data than the loop meant, and the call raises instead of returning them.
-
-**Outboxes** carry results. A worker has two; it copies the big buffers of one reply into one of them, and may
-fill the other while the parent copies the first into ordinary memory. So no mapping outlives a message,
-results are plain memory, and a worker never runs more than two replies ahead with large data. Medium buffers go
-there too while a box is free, and else inside the reply: nobody waits for them.
 """
 
 from __future__ import annotations
@@ -20,31 +15,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
-
-import xxhash
 
 from lightwork.errors import ArrayChangedError
 from lightwork.workers import anonymous, filemaps
+from lightwork.workers.digests import Digests, copy, digests
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-__all__ = ["Kept", "Outbox", "Segment", "Segments", "SharedSegments", "read_outbox"]
+__all__ = ["Kept", "Segment", "Segments", "SharedSegments"]
 
 Key = tuple[int, int]
 """Address and size of a buffer."""
-
-WAITED_FOR: Final = 1 << 18
-"""Bytes from which on the buffer of a result is always laid in an outbox; a worker waits until it has one."""
-
-# Those from here on only while a box is free. In a message the bytes of a buffer are copied seven times, by an outbox
-# twice: of 2,000 results of 100 KB each takes the parent 64 µs of its processor in messages, 30 by outboxes; of 32 KB,
-# 23 and 18, or 38 and 37 where each result has a message of its own.
-_IF_FREE: Final = 1 << 15
-
-# NumPy aligns large arrays to 64 bytes at best (a cache line, an AVX-512 register); so do we.
-_ALIGNMENT = 64
 
 
 class Segment:
@@ -52,14 +31,16 @@ class Segment:
 
     __slots__ = ("_digest", "descriptor", "in_flight", "key", "number", "source", "uses")
 
-    def __init__(self, number: int, descriptor: int, source: memoryview, key: Key) -> None:
+    def __init__(
+        self, number: int, descriptor: int, source: memoryview, key: Key, digest: Digests | None = None
+    ) -> None:
         self.number = number
         self.descriptor = descriptor
         self.source = source
         self.key = key
         self.in_flight = 0
         self.uses = 0
-        self._digest: bytes | None = None
+        self._digest = digest
 
     @property
     def size(self) -> int:
@@ -69,9 +50,10 @@ class Segment:
     def holds(self, source: memoryview) -> bool:
         """Whether a buffer of this size has the same content; what was copied never changes, so it is read once."""
         if self._digest is None:
-            with anonymous.private_map(self.descriptor, self.size, writable=False) as content:
-                self._digest = xxhash.xxh3_128_digest(content)
-        return self._digest == xxhash.xxh3_128_digest(source)
+            content = anonymous.private_map(self.descriptor, self.size, writable=False)
+            with content, memoryview(content) as view:
+                self._digest = digests(view)
+        return self._digest == digests(source.cast("B"))
 
     @property
     def spoilt(self) -> bool:
@@ -206,11 +188,11 @@ class SharedSegments(Segments):
 def _laid(source: memoryview, key: Key) -> Segment:
     descriptor = anonymous.create(source.nbytes)
     try:
-        anonymous.write_all(descriptor, source.cast("B"))
+        digest = copy(source.cast("B"), descriptor)
     except BaseException:
         os.close(descriptor)
         raise
-    return Segment(-1, descriptor, source, key)
+    return Segment(-1, descriptor, source, key, digest)
 
 
 def _changed() -> ArrayChangedError:
@@ -306,66 +288,3 @@ def _address(buffer: memoryview) -> int:
     if "numpy" not in sys.modules:
         return id(buffer.obj)
     return filemaps.address(buffer)
-
-
-class Outbox:
-    """A worker's end of its outboxes: big buffers of one reply go into a free one.
-
-    Parameters
-    ----------
-    descriptors : sequence of int
-        The anonymous memories shared with the parent.
-    """
-
-    def __init__(self, descriptors: Sequence[int]) -> None:
-        self._maps = [anonymous.SharedMap(descriptor) for descriptor in descriptors]
-        self._free = list(range(len(descriptors)))
-        self._current: int | None = None
-        self._end = 0
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether a reply that is to lay its first buffer has to wait until the parent has emptied a box."""
-        return self._current is None and not self._free
-
-    @property
-    def threshold(self) -> int:
-        """Bytes from which on a buffer is to be laid now."""
-        return WAITED_FOR if self.must_wait else _IF_FREE
-
-    def lay(self, buffers: Sequence[memoryview]) -> list[int]:
-        """Copy buffers into the box of this reply; returns the box, then offset and size of each."""
-        if self._current is None:
-            self._current = self._free.pop()
-            self._end = 0
-        places = [self._current]
-        for buffer in buffers:
-            size, start = buffer.nbytes, self._end
-            with self._maps[self._current].view(start + size, grow=True) as memory:
-                memory[start : start + size] = buffer.cast("B")
-            places += (start, size)
-            self._end += -(-size // _ALIGNMENT) * _ALIGNMENT
-        return places
-
-    def close_reply(self) -> int | None:
-        """The reply is complete; returns the box that it used, which stays taken until `freed`."""
-        used, self._current = self._current, None
-        return used
-
-    def freed(self, box: int) -> None:
-        """The parent has copied everything out of this box."""
-        self._free.append(box)
-
-    def shrink(self) -> None:
-        """Give back the memory of all boxes; none is in use."""
-        for box in self._maps:
-            box.shrink()
-
-
-def read_outbox(boxes: Sequence[anonymous.SharedMap], places: Sequence[int]) -> list[Buffer]:
-    """Copy the buffers of a result out of the box that `Outbox.lay` named, into memory of this process."""
-    buffers: list[Buffer] = []
-    for start, size in zip(places[1::2], places[2::2], strict=True):
-        with boxes[places[0]].view(start + size) as box, box[start : start + size] as source:
-            buffers.append(anonymous.copied(source))
-    return buffers

@@ -30,6 +30,7 @@ from lightwork.workers.current import CurrentTask, answer_in_process
 from lightwork.workers.entropy import become_different
 from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
+from lightwork.workers.outboxes import Outbox
 from lightwork.workers.page import Page, clocked, open_once
 from lightwork.workers.parentage import adoption, death_signal
 from lightwork.workers.payload import (
@@ -41,7 +42,6 @@ from lightwork.workers.payload import (
     unpack,
 )
 from lightwork.workers.relay import Relay, Surroundings
-from lightwork.workers.segments import Outbox
 from lightwork.workers.sources import Sources
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import Task
 from lightwork.workers.failures import Report
+from lightwork.workers.outboxes import read_outbox
 from lightwork.workers.payload import decode_result
-from lightwork.workers.segments import read_outbox
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -32,10 +32,11 @@ from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle
 from lightwork.workers.interrupts import held_back
 from lightwork.workers.launch import fork_zygote
+from lightwork.workers.outboxes import WAITED_FOR
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
 from lightwork.workers.relay import deliver
-from lightwork.workers.segments import WAITED_FOR, Segment, Segments
+from lightwork.workers.segments import Segment, Segments
 
 __all__ = ["ProcessCrew", "lend"]
 
