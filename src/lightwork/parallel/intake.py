@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from lightwork.errors import TaskFormatError
 from lightwork.parallel.backends.base import Crew, Encode, Task
 from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.doubles import Double, Doubles
 from lightwork.parallel.tasks import is_plain, refusal, triple
-from lightwork.workers.functions import Found, Missing, Remembered
+from lightwork.workers.functions import Found, Missing
 from lightwork.workers.payload import ATOMS
 
 __all__ = ["Answer", "Intake", "kind_apart"]
 
 _are_atoms = ATOMS.issuperset
+_new = tuple.__new__
 
 
 class Answer(NamedTuple):
@@ -191,11 +192,12 @@ class Intake:
     ) -> Answer | Missing:
         """Ask a function that may know its results."""
         try:
-            answer = cast(Remembered, func).__lightwork_lookup__(args, kwargs)
+            answer: Found | Missing = func.__lightwork_lookup__(args, kwargs)  # type: ignore[attr-defined]
         except Exception as error:
             return self._answer(index, None, error, (func, args, kwargs))
-        if isinstance(answer, Found):
-            return self._answer(index, answer.value)
+        if isinstance(answer, Found):  # the way of each hit: as Answer(...) makes it, in half of the time
+            self.apart += 1
+            return _new(Answer, (answer.value, None, None))
         if answer.finish is not None:
             self.finishes[index] = answer.finish
         return answer
