@@ -167,9 +167,15 @@ def test_keyword_rest(memory, name):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("name", ["confg.verbose", "verbose.config", "*.verbose", "**", ".", ""])
+@pytest.mark.parametrize("name", ["confg.verbose", "verbose.config", "*.verbose", "**"])
 def test_a_wrong_first_name_is_told_by_the_decorator(memory, name):
     with pytest.raises(ValueError, match=r"has no parameter .*; it has config, x"):
+        memory.cache(lambda config, x: 0, ignore=[name])
+
+
+@pytest.mark.parametrize("name", ["config.", "config..verbose", ".", "", ".verbose"])
+def test_a_path_without_a_name_is_told_by_the_decorator(memory, name):
+    with pytest.raises(ValueError, match="lacks a name before or behind a dot"):
         memory.cache(lambda config, x: 0, ignore=[name])
 
 

@@ -152,6 +152,15 @@ def test_of_equally_near_results_that_by_the_same_code_is_taken():
     assert difference({"x": "1"}, Code("new"), [other, record]).endswith("by other code")
 
 
+def test_of_results_by_other_code_that_by_the_nearest_is_taken(memory, module):
+    made = module("A = 1\nB = 1\ndef f(x):\n    return A, B, x\n")
+    f = memory.cache(made.f)
+    for made.A, made.B in [(1, 1), (2, 1), (2, 2)]:
+        f(0)
+    made.A, made.B = 1, 2
+    assert f.why(0).endswith((f"`A` in {made.__name__}.py: 2 → 1", f"`B` in {made.__name__}.py: 1 → 2"))
+
+
 def test_looking_prints_nothing(memory, capsys):
     f = memory.cache(len)
     f("abc")

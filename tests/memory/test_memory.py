@@ -360,6 +360,7 @@ def test_it_looks_like_the_function(memory):
     assert (remembered.__name__, remembered.__doc__, remembered.colour) == ("area", "The area.", "red")
     assert remembered.__qualname__ == area.__qualname__
     assert inspect.signature(remembered) == inspect.signature(area)
+    assert memory.cache(lambda x: x).__doc__ is None
     assert remembered.call(3)[0] == 6
     assert remembered.ignore == ()
     assert remembered.verbose == 0

@@ -78,7 +78,11 @@ class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
     ) -> tuple[Any, dict[str, object]]:
         told = self._begin(key, args, kwargs)
         started = time.perf_counter()
-        computed = await cast("Callable[..., Any]", self.func)(*args, **kwargs)
+        try:
+            computed = await cast("Callable[..., Any]", self.func)(*args, **kwargs)
+        except Exception as error:
+            self._keep_error(key, told, error, started)
+            raise
         return self._keep(key, told, computed, time.perf_counter() - started)
 
     def __lightwork_lookup__(

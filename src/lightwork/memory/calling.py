@@ -23,6 +23,7 @@ from lightwork.memory.function import CachedFunc
 from lightwork.memory.key import Callee, Identity, Values, identify, unwrap
 from lightwork.memory.keymaker import Key, KeyMaker, script
 from lightwork.memory.options import Options
+from lightwork.memory.raised import Raised, asks_about_errors, raised
 from lightwork.memory.telling import tell
 from lightwork.observe.messages import call_text, memory_line
 from lightwork.observe.notices import warn
@@ -118,6 +119,8 @@ class RememberedCalls(CachedFunc[P, R]):
             tell(memory_line("loaded", call, time.perf_counter() - started))
             if self.verbose > 10:
                 tell(f"[Memory] from {key.path}")
+        if type(value) is Raised:
+            raise value.error()
         return value
 
     def _is_valid(self, metadata: dict[str, object]) -> bool:
@@ -147,7 +150,11 @@ class RememberedCalls(CachedFunc[P, R]):
                 return found, True
             told = self._begin(key, args, kwargs)
             started = time.perf_counter()
-            value = cast("Callable[..., R]", self.func)(*args, **kwargs)
+            try:
+                value = cast("Callable[..., R]", self.func)(*args, **kwargs)
+            except Exception as error:
+                self._keep_error(key, told, error, started)
+                raise
             metadata = self._end(key, told, time.perf_counter() - started)
             return value, store and self._store(key.path, value, metadata)
 
@@ -210,10 +217,23 @@ class RememberedCalls(CachedFunc[P, R]):
                 value = cast(R, mapped)
         return value, metadata
 
+    def _keep_error(self, key: Key, told: Mapping[str, str], error: Exception, started: float) -> None:
+        """Store what the function raised, if that is wanted."""
+        store_if = self._options.store_if
+        if not asks_about_errors(store_if) or not cast("Callable[..., object]", store_if)(None, error=error):
+            return
+        made = raised(error)
+        if made is None:
+            self._tell_unstored(TypeError(f"it raised {type(error).__qualname__}, which cannot be pickled"))
+        else:
+            self._write(key.path, made, self._end(key, told, time.perf_counter() - started))
+
     def _store(self, path: str, value: object, metadata: Mapping[str, object]) -> bool:
+        store_if = self._options.store_if
+        return (store_if is None or bool(store_if(value))) and self._write(path, value, metadata)
+
+    def _write(self, path: str, value: object, metadata: Mapping[str, object]) -> bool:
         store, options = self.store_backend, self._options
-        if options.store_if is not None and not options.store_if(value):
-            return False
         try:
             for _ in range(_CLEARED_MEANWHILE):
                 try:

@@ -63,6 +63,7 @@ class CachedFunc(Generic[P, R]):
         for name in functools.WRAPPER_ASSIGNMENTS:
             if (value := getattr(func, name, None)) is not None:
                 own[name] = value
+        own.setdefault("__doc__", None)  # not that of our class
         own["__wrapped__"] = own["func"] = func
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import MemberDescriptorType
 from typing import NamedTuple, cast
 
-from lightwork.errors import OptionTypeError
+from lightwork.errors import OptionError, OptionTypeError
 from lightwork.memory.key import Values
 
 __all__ = ["Ignored", "Ignoring", "parse", "without"]
@@ -57,6 +57,8 @@ def parse(ignore: Sequence[str]) -> list[Path]:
         if not isinstance(name, str):
             raise OptionTypeError(f"ignore={list(ignore)!r}: give names, not {name!r}")
         parameter, *names = name.split(".")
+        if not all((parameter, *names)):
+            raise OptionError(f"ignore={list(ignore)!r}: {name!r} lacks a name before or behind a dot")
         found.append(Path(parameter, tuple(names)))
     return found
 

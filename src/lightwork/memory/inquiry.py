@@ -6,12 +6,14 @@ Entries are looked at from outside (`persist.inspect_file`): nothing is loaded, 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 if TYPE_CHECKING:
+    from lightwork.hashing.parts import Change
     from lightwork.memory.entry import Code
     from lightwork.memory.stores.local import LocalStore
 
@@ -112,32 +114,39 @@ def _is_damaged(path: str) -> bool:
 
 
 def difference(arguments: Mapping[str, str], code: Code, entries: Iterable[EntryRecord]) -> str:
-    """In what the nearest entry differs from a call: the code, or the fewest arguments."""
+    """In what the nearest entry differs from a call: in the fewest arguments, and then in the least of the code."""
     nearest, fewest, changed = None, [], None
     for each in entries:
         there = each["arguments"]
         names = [name for name in {**there, **arguments} if there.get(name) != arguments.get(name)]
         other = _other_code(each, code)
-        if nearest is None or (len(names), other is not None) < (len(fewest), changed is not None):
+        if nearest is None or (len(names), _extent(other)) < (len(fewest), _extent(changed)):
             nearest, fewest, changed = each, names, other
     if nearest is None:
         return "no results of this function are there"
-    by_other = "computed by other code" + (f": {changed}" if changed else "")
+    from lightwork.hashing.parts import summary
+
+    told_code = "computed by other code" + (f": {summary(changed)}" if changed else "")
     if not fewest:
         said = "there is one with arguments that look the same, "
         if changed is not None:
-            return said + by_other
+            return said + told_code
         return f"{said}by the same code: they differ in what is not shown"
     told = ", ".join(
         f"{name}: {nearest['arguments'].get(name, 'nothing')} there, {arguments.get(name, 'nothing')} here"
         for name in fewest
     )
-    return f"the nearest result differs in {told}" + ("" if changed is None else f"; and was {by_other}")
+    return f"the nearest result differs in {told}" + ("" if changed is None else f"; and was {told_code}")
 
 
-def _other_code(there: EntryRecord, code: Code) -> str | None:
+def _other_code(there: EntryRecord, code: Code) -> list[Change] | None:
     """What changed of the code since an entry, as far as that is known; None if it is the same."""
-    from lightwork.hashing.parts import changes, summary
+    from lightwork.hashing.parts import changes
 
-    found = summary(changes({**there["code"], **there["besides"]}, code.whole)) if there["code"] else ""
+    found = changes({**there["code"], **there["besides"]}, code.whole) if there["code"] else []
     return found if found or there["fingerprint"] != code.fingerprint else None
+
+
+def _extent(changed: list[Change] | None) -> int:
+    """How far code is from ours; what is not known in parts is farther than any."""
+    return 0 if changed is None else len(changed) or sys.maxsize

@@ -84,7 +84,11 @@ class MemorizedFunc(RememberedCalls[P, R]):
                 return value
             told = self._begin(key, args, kwargs)
             started = time.perf_counter()
-            computed = self.func(*args, **kwargs)
+            try:
+                computed = self.func(*args, **kwargs)
+            except Exception as error:
+                self._keep_error(key, told, error, started)
+                raise
             return self._keep(key, told, computed, time.perf_counter() - started)[0]
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, object]]:
@@ -100,7 +104,11 @@ class MemorizedFunc(RememberedCalls[P, R]):
         key = self._key(args, kwargs)
         told = self._begin(key, args, kwargs)
         started = time.perf_counter()
-        computed = self.func(*args, **kwargs)
+        try:
+            computed = self.func(*args, **kwargs)
+        except Exception as error:
+            self._keep_error(key, told, error, started)
+            raise
         return self._keep(key, told, computed, time.perf_counter() - started)
 
     def check_call_in_cache(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:

@@ -163,7 +163,7 @@ class Memory:
         version: object = None,
         depends_on: Iterable[object] = (),
         key: Callable[..., object] | None = None,
-        store_if: Callable[[object], object] | None = None,
+        store_if: Callable[..., object] | None = None,
         track: Track | None = None,
     ) -> CachedFunc[P, R]: ...
     @overload
@@ -179,7 +179,7 @@ class Memory:
         version: object = None,
         depends_on: Iterable[object] = (),
         key: Callable[..., object] | None = None,
-        store_if: Callable[[object], object] | None = None,
+        store_if: Callable[..., object] | None = None,
         track: Track | None = None,
     ) -> Callable[[Callable[P, R]], CachedFunc[P, R]]: ...
     def cache(
@@ -194,7 +194,7 @@ class Memory:
         version: object = None,
         depends_on: Iterable[object] = (),
         key: Callable[..., object] | None = None,
-        store_if: Callable[[object], object] | None = None,
+        store_if: Callable[..., object] | None = None,
         track: Track | None = None,
     ) -> Any:
         """Make a function remember; as a decorator, with or without arguments, or by a call.
@@ -225,7 +225,8 @@ class Memory:
         key : callable, optional
             Takes the arguments of a call and returns what stands for them in the key.
         store_if : callable, optional
-            Takes a result and returns whether it is to be kept.
+            Takes a result and returns whether it is to be kept. One with a parameter ``error`` is asked about what the
+            function raised too, as ``store_if(None, error=error)``; otherwise errors are not kept.
         track : {"deps", "function", "none"}, optional
             Which code is part of the key; by default as the `Memory` does.
 

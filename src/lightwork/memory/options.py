@@ -44,7 +44,7 @@ class Options(NamedTuple):
     version: object = None
     depends_on: tuple[object, ...] = ()
     key: Callable[..., object] | None = None
-    store_if: Callable[[object], object] | None = None
+    store_if: Callable[..., object] | None = None
     track: Track = "deps"
     ignore_deps: tuple[str, ...] = ()
     track_packages: tuple[str, ...] = ()

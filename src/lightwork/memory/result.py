@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from lightwork.memory import entry
 from lightwork.memory.entry import ABSENT
+from lightwork.memory.raised import Raised
 from lightwork.memory.recording import is_recording, play
 from lightwork.memory.stores.local import LocalStore, remove
 
@@ -92,7 +93,7 @@ class MemorizedResult(ShelvedResult[R]):
         return self.store_backend.path(self.func_id, self.args_id)
 
     def get(self) -> R:
-        """Read the result.
+        """Read the result; where an error is kept in its place (``store_if``), that is raised.
 
         Raises
         ------
@@ -102,6 +103,8 @@ class MemorizedResult(ShelvedResult[R]):
         value, metadata = self._read()
         if is_recording(metadata):
             return cast(R, self._items())
+        if isinstance(value, Raised):
+            raise value.error()
         return cast(R, value)
 
     def _items(self) -> Generator[object, None, object]:
