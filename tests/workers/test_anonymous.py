@@ -122,3 +122,15 @@ def test_where_no_more_maps_are_allowed_the_heap_serves(monkeypatch):
     copy = anonymous.copied(memoryview(b"x" * (5 << 20)))
     assert type(copy) is bytearray
     assert copy == b"x" * (5 << 20)
+
+
+def test_a_view_that_an_interrupt_left_in_a_traceback_does_not_keep_it_from_closing(memory):
+    shared = anonymous.SharedMap(memory)
+    held = shared.view(4096)
+    held[:2] = b"hi"
+    shared.close()
+    assert bytes(held[:2]) == b"hi"
+    with shared.view(4096) as again:
+        assert bytes(again[:2]) == b"hi"
+    held.release()
+    shared.close()

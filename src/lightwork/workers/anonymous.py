@@ -105,9 +105,11 @@ class SharedMap:
         os.ftruncate(self._descriptor, 0)
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap; where a view is still held, once that is gone."""
         if self._map is not None:
-            self._map.close()
+            # Ctrl-C just before a view is released leaves it in the frames of its traceback.
+            with contextlib.suppress(BufferError):
+                self._map.close()
             self._map = None
 
 
