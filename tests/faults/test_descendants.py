@@ -16,7 +16,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 PROLOGUE = """
 import os, signal, subprocess, sys, time
 from lightwork import Parallel, delayed
-from lightwork.workers import pool
 
 FAMILY = r'''
 setsid sh -c 'echo $$; setsid sh -c "echo \\$\\$; exec sleep 600" & wait' &
@@ -88,35 +87,110 @@ except Exception as error:
     wait_until_gone(family(out))
 
 
-@pytest.mark.parametrize("method", ["zygote", "spawn", "fork"])
-def test_of_a_zygote_that_is_killed(method):
-    """All but those who have left its session, whom nobody can find then."""
-    code = f"""
+IDLE = """
 import threading
-def told_of_one(i):
-    child = subprocess.Popen(["sleep", "600"])
-    tell(child.pid, os.getpid())
-    time.sleep(600)
+def child_of(pid):
+    (child,) = open(f"/proc/{pid}/task/{pid}/children").read().split()
+    return int(child)
+guardian = lambda: child_of(os.getpid())
+zygote = lambda: child_of(guardian())
+loop = Parallel(n_jobs=2, return_as="generator", batch_size=1, start_method=METHOD)
+results = loop(delayed(told if i else int)() for i in range(3))
+next(results)  # the second task runs; the program does something else
+sys.stdin.readline()
+VICTIMS
+sys.stdin.readline()
+try:
+    print(list(results))
+except Exception as error:
+    print(type(error).__name__)
+print(list(loop(delayed(abs)(i) for i in range(3))))
+"""
+each_start = pytest.mark.parametrize("method", ["zygote", "spawn", "fork"])
+
+
+@each_start
+@pytest.mark.parametrize(
+    "kill",
+    [
+        "os.kill(zygote(), signal.SIGKILL)",
+        "os.killpg(zygote(), signal.SIGKILL)",
+        "os.kill(zygote(), signal.SIGTERM)",
+        "os.kill(guardian(), signal.SIGKILL)",
+        "os.killpg(guardian(), signal.SIGKILL)",
+    ],
+)
+def test_of_a_zygote_that_is_killed(kill, method):
+    """Also while its program is elsewhere, and sees nothing."""
+    code = PROLOGUE + IDLE.replace("METHOD", repr(method)).replace("VICTIMS", kill)
+    with start(code, stdin=subprocess.PIPE) as program:
+        pids = family(program.stdout.readline()) + family(program.stdout.readline())
+        assert all(map(alive, pids))
+        program.stdin.write("\n")
+        program.stdin.flush()
+        wait_until_gone(pids)
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.read() == "WorkerStartError\n[0, 1, 2]\n"
+        assert program.stderr.read() == ""
+
+
+def test_of_a_zygote_that_is_killed_during_a_loop():
+    code = """
+import threading
 def kill_when_told():
     sys.stdin.readline()
     os.kill(zygote(), signal.SIGKILL)
 def zygote():
-    (child,) = open(f"/proc/self/task/{{os.getpid()}}/children").read().split()
-    return int(child)
+    pid = os.getpid()
+    for _ in range(2):
+        (pid,) = open(f"/proc/{pid}/task/{pid}/children").read().split()
+    return int(pid)
 threading.Thread(target=kill_when_told).start()
-loop = Parallel(n_jobs=2, start_method={method!r})
 try:
-    loop(delayed(told_of_one)(i) for i in range(2))
+    Parallel(n_jobs=2)(delayed(told)(i) for i in range(2))
+except Exception as error:
+    print(error)
+print(Parallel(n_jobs=2)(delayed(abs)(i) for i in range(3)))
+"""
+    with start(PROLOGUE + code, stdin=subprocess.PIPE) as program:
+        pids = family(program.stdout.readline()) + family(program.stdout.readline())
+        program.stdin.write("\n")
+        program.stdin.close()
+        said, results = program.stdout.read().splitlines()
+        assert "ended unexpectedly (signal 9)" in said
+        assert (results, program.stderr.read()) == ("[0, 1, 2]", "")
+        assert not any(map(alive, pids))  # the next loop began only then
+
+
+def test_of_a_zygote_and_its_guardian_killed_at_once():
+    """All but those that have left their session, whom nobody can find then."""
+    code = """
+from lightwork import pool_info
+def told_of_one(i):
+    child = subprocess.Popen(["sleep", "600"])
+    tell(child.pid, os.getpid())
+    time.sleep(600)
+def kill_all():
+    sys.stdin.readline()
+    guardian = pool_info().zygote
+    zygote = int(open(f"/proc/{guardian}/task/{guardian}/children").read())
+    for pid in guardian, zygote:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in guardian, zygote:
+        os.kill(pid, signal.SIGKILL)
+import threading
+threading.Thread(target=kill_all).start()
+try:
+    Parallel(n_jobs=2)(delayed(told_of_one)(i) for i in range(2))
 except Exception as error:
     print(type(error).__name__)
-print(list(loop(delayed(abs)(i) for i in range(3))))
 """
     with start(PROLOGUE + code, stdin=subprocess.PIPE) as program:
         pids = [int(word) for _ in range(2) for word in program.stdout.readline().split()]
         program.stdin.write("\n")
         program.stdin.close()
-        assert program.stdout.read() == "WorkerStartError\n[0, 1, 2]\n"
-        assert program.stderr.read() == ""
+        assert (program.stdout.read(), program.stderr.read()) == ("WorkerStartError\n", "")
     wait_until_gone(pids)
 
 

@@ -183,19 +183,24 @@ def test_closing_the_window_ends_everything(terminal, script):
     wait_until_gone(pids)
 
 
+def ancestors(pid, count):
+    found = [pid]
+    for _ in range(count):
+        with open(f"/proc/{found[-1]}/stat") as file:
+            found.append(int(file.read().rpartition(")")[2].split()[1]))
+    return found[1:]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_the_program_as_they_end_any(terminal, script, number):
     terminal.start(script, "asleep")
     pids = workers(terminal)
-    with open(f"/proc/{pids[0]}/stat") as file:
-        zygote = int(file.read().rpartition(")")[2].split()[1])
-    with open(f"/proc/{zygote}/stat") as file:
-        program = int(file.read().rpartition(")")[2].split()[1])
+    zygote, guardian, program = ancestors(pids[0], 3)
     os.kill(program, number)
     terminal.until(PROMPT)
     terminal.type("echo status=$?\n")
     assert f"status={128 + number}" in terminal.until(r"status=\d+")
-    wait_until_gone([*pids, zygote])
+    wait_until_gone([*pids, zygote, guardian])
     assert not alive(program)
 
 

@@ -56,7 +56,7 @@ def interpreter_flags() -> list[str]:
 def start_zygote(control: socket.socket, ours: socket.socket) -> int:
     """Start the zygote with its end of the control socket; ours closes by itself. Returns its process number."""
     path = [entry for entry in sys.path if type(entry) is str]
-    return _start("zygote", f"main({_FIRST}, {path!r})", path, [control.fileno()], leads_session=True)
+    return _start("guardian", f"main({_FIRST}, {path!r})", path, [control.fileno()], leads_session=True)
 
 
 def start_worker(number: int, descriptors: Sequence[int]) -> int:
@@ -113,7 +113,7 @@ def fork_zygote(control: socket.socket, ours: socket.socket) -> int:
     Its workers see the memory of this process as it is now. They end without this program's `atexit` functions, which
     are the parent's to run.
     """
-    from lightwork.workers import zygote
+    from lightwork.workers import guardian
 
     pid = os.fork()
     if pid:
@@ -125,7 +125,7 @@ def fork_zygote(control: socket.socket, ours: socket.socket) -> int:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        zygote.main(control.detach(), sys.path)
+        guardian.main(control.detach(), sys.path)
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

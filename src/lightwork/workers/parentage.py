@@ -1,9 +1,9 @@
 """Parents, children and orphans: processes that end with others, stand still with them, or are left behind.
 
-Where the kernel can see to it, a process is killed when the one that made it dies, and adopts what its dead children
-leave, so that also those who left their process group are found. Nobody is told that another process was stopped
-(Ctrl-Z, or a batch system that takes the machine back): that is looked up. Where there is no ``/proc``, nothing is
-found, and nobody is stopped.
+Where the kernel can see to it (`prctl`), a process is killed when the one that made it dies, and adopts what its dead
+children leave, so that also those who left their process group are found. Nobody is told that another process was
+stopped (Ctrl-Z, or a batch system that takes the machine back): that is looked up. Where there is no ``/proc``,
+nothing is found, and nobody is stopped.
 """
 
 from __future__ import annotations
@@ -11,35 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
-__all__ = ["adoption", "children", "death_signal", "end_session", "is_stopped", "tells_states"]
-
-_PR_SET_PDEATHSIG = 1  # see prctl(2)
-_PR_SET_CHILD_SUBREAPER = 36
-
-
-def death_signal() -> Callable[[], object]:
-    """What a process calls to be killed when its parent dies; nothing where there is no such thing.
-
-    It is looked up beforehand: a fork should do as little as possible before it is safe.
-    """
-    return _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
-def adoption() -> Callable[[], object]:
-    """What a process calls to become the parent of whatever its descendants leave when they end."""
-    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _prctl(option: int, value: int) -> Callable[[], object]:
-    if sys.platform != "linux":
-        return lambda: None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(option, value)
+__all__ = [
+    "children",
+    "end_session",
+    "is_stopped",
+    "kill",
+    "signal_group",
+    "tells_states",
+]
 
 
 def tells_states() -> bool:
@@ -66,6 +47,23 @@ def children(*, thorough: bool = False) -> set[int]:
             return set(map(int, file.read().split()))  # absent in kernels without CONFIG_PROC_CHILDREN
     us = os.getpid()
     return {pid for pid, _, parent, _ in _processes() if parent == us}
+
+
+def kill(pids: Iterable[int]) -> set[int]:
+    """Kill processes, with the groups that they lead; returns them but for those that have become another user's."""
+    killed: set[int] = set()
+    for pid in pids:
+        signal_group(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    return killed
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a process group, if it is there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
 
 
 def end_session(session: int) -> None:

@@ -99,7 +99,7 @@ class PoolInfo(NamedTuple):
     Attributes
     ----------
     zygote : int or None
-        The process number of the one that forks workers; None while there is none.
+        The process number of the one that all workers descend from; None while there is none.
     workers : tuple of WorkerInfo
         The workers that live now.
     kept : int
@@ -346,10 +346,11 @@ class Pool:
         pid, self._zygote = self._zygote, 0
         if not pid:
             return None
-        if unexpected:
-            # It could not kill what its workers had started; all of them are of its session.
-            end_session(pid)
         try:
+            if unexpected:
+                # Its guardian ends what there was. If both were killed, what has not left their session is found.
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                end_session(pid)
             return os.waitpid(pid, 0)[1]
         except ChildProcessError:
             return None  # somebody else's `os.wait` has taken it

@@ -32,7 +32,6 @@ from lightwork.workers.failures import describe
 from lightwork.workers.framing import Kind
 from lightwork.workers.outboxes import Outbox
 from lightwork.workers.page import Page, clocked, open_once
-from lightwork.workers.parentage import adoption, death_signal
 from lightwork.workers.payload import (
     ATOMS,
     INSIDE,
@@ -41,6 +40,7 @@ from lightwork.workers.payload import (
     pack,
     unpack,
 )
+from lightwork.workers.prctl import adoption, death_signal
 from lightwork.workers.relay import Relay, Surroundings
 from lightwork.workers.sources import Sources
 
@@ -364,6 +364,6 @@ def main(number: int, sock: int, page: int, *outboxes: int) -> None:
 
 def spawned(number: int, *descriptors: int) -> None:
     """Be a worker in an interpreter of its own; the parameters are those of `main`."""
-    death_signal()()
+    death_signal(signal.SIGKILL)()
     adoption()()
     main(number, *descriptors)

@@ -12,9 +12,9 @@ in about a millisecond, with what the zygote has loaded already. The program bel
 
 When its parent has gone (end-of-file on the control socket, the one sign that cannot be missed or faked), the
 zygote kills all of them, with what they have left, and ends. When the zygote itself is killed, the kernel kills
-the workers (PR_SET_PDEATHSIG, where there is such a thing). Nothing of ours outlives the program that it was
-started for. While the parent stands still (Ctrl-Z), so do the workers; the zygote looks a few times a second, as
-there is no event.
+the workers (PR_SET_PDEATHSIG, where there is such a thing), and its guardian whatever is left. Nothing of ours
+outlives the program that it was started for. While the parent stands still (Ctrl-Z), so do the workers; the zygote
+looks a few times a second, as there is no event.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ import socket
 import sys
 from typing import cast
 
+from lightwork.workers import worker  # 15 ms, which each fork would take by itself
 from lightwork.workers.channel import Channel
 from lightwork.workers.framing import Kind
-from lightwork.workers.parentage import adoption, children, death_signal, is_stopped, tells_states
+from lightwork.workers.parentage import children, is_stopped, kill, signal_group, tells_states
 from lightwork.workers.payload import pack, unpack
+from lightwork.workers.prctl import adoption, death_signal
 
 __all__ = ["Order", "main"]
 
@@ -51,25 +53,27 @@ class _Stop(Exception):  # noqa: N818 - what happens, not what went wrong
 class Zygote:
     """The state of the zygote: its control channel and its living workers."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, parent: int) -> None:
         self._control = Channel(control, takes_descriptors=True)
         self._wake_read, wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         wake_write.setblocking(False)
         self._wake_write = wake_write
         self._numbers: dict[int, int] = {}
-        self._end_with_us = death_signal()
+        self._end_with_us = death_signal(signal.SIGKILL)
         self._adopt = adoption()
         self._adopt()
         # What workers left: programs that a task started to stay, if the worker ended by itself; else to be killed.
         self._staying: set[int] = set()
         self._doomed: set[int] = set()
-        self._parent = os.getppid() if tells_states() else None
+        self._parent = parent if tells_states() else None
+        self._asked = False
         self._standing = False
 
     def run(self) -> tuple[int, tuple[int, ...]] | None:
         """Serve until the parent has gone; in a forked worker, return its number and descriptors."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        terminate = signal.signal(signal.SIGTERM, self._ask)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         watch = select.poll()
         watch.register(self._control.fileno(), select.POLLIN)
@@ -78,10 +82,11 @@ class Zygote:
             while True:
                 self._reap()
                 for kind, rides, body in self._control.receive():
-                    worker = self._obey(kind, self._control.take_descriptors(rides), body)
-                    if worker is not None:
-                        return worker
-                if self._control.ended:
+                    forked = self._obey(kind, self._control.take_descriptors(rides), body)
+                    if forked is not None:
+                        signal.signal(signal.SIGTERM, terminate)
+                        return forked
+                if self._control.ended or self._asked:
                     raise _Stop
                 self._reap()
                 out = select.POLLOUT if self._control.pending else 0
@@ -96,6 +101,10 @@ class Zygote:
             self._close()
             return None
 
+    def _ask(self, number: int, frame: object) -> None:
+        """The guardian has died, or somebody asks for the end."""
+        self._asked = True
+
     def _obey(
         self, kind: int, descriptors: tuple[int, ...], body: bytes | bytearray
     ) -> tuple[int, tuple[int, ...]] | None:
@@ -104,7 +113,7 @@ class Zygote:
         if kind == Kind.KILL:
             number = unpack(body)
             for pid in [pid for pid, known in self._numbers.items() if known == number]:
-                _signal_group(pid, signal.SIGKILL)
+                signal_group(pid, signal.SIGKILL)
             return None
         number, spawn, modules = cast(Order, unpack(body))
         if spawn:
@@ -121,7 +130,7 @@ class Zygote:
         standing = self._parent is not None and bool(self._numbers) and is_stopped(self._parent)
         if standing or self._standing:
             for pid in self._numbers:
-                _signal_group(pid, signal.SIGSTOP if standing else signal.SIGCONT)
+                signal_group(pid, signal.SIGSTOP if standing else signal.SIGCONT)
         self._standing = standing
 
     def _started(self, number: int, pid: int, descriptors: tuple[int, ...]) -> None:
@@ -161,7 +170,7 @@ class Zygote:
         while (found := _next_ended()) is not None:
             # Look first and reap after the group was killed: until then the number cannot be another's.
             if found in self._numbers:
-                _signal_group(found, signal.SIGKILL)
+                signal_group(found, signal.SIGKILL)
             pid, status, usage = os.wait4(found, 0)
             ended.add(pid)
             number = self._numbers.pop(pid, None)
@@ -185,17 +194,13 @@ class Zygote:
 
     def _end_orphans(self, *, thorough: bool = False) -> set[int]:
         """Kill what workers left; what those leave in turn, or the list left out, follows when they are reaped."""
-        orphans = self._orphans(thorough=thorough)
-        for pid in orphans:
-            _signal_group(pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        orphans = kill(self._orphans(thorough=thorough))
         self._doomed |= orphans
         return orphans
 
     def _end_all(self) -> None:
         for pid in self._numbers:
-            _signal_group(pid, signal.SIGKILL)
+            signal_group(pid, signal.SIGKILL)
         while self._numbers:
             os.waitpid(self._numbers.popitem()[0], 0)
         while orphans := self._end_orphans(thorough=True):
@@ -209,11 +214,6 @@ def _next_ended() -> int | None:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return None if found is None else found.si_pid
     return None
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
 
 
 def _load_single_threaded(module: str) -> None:
@@ -234,7 +234,7 @@ def _load_single_threaded(module: str) -> None:
                 os.environ[name] = value
 
 
-def main(control: int, path: list[str]) -> None:
+def main(control: int, path: list[str], parent: int) -> None:
     """The program of the zygote process; in a worker it goes on as the worker's.
 
     Parameters
@@ -243,12 +243,12 @@ def main(control: int, path: list[str]) -> None:
         The descriptor of the socket to the parent.
     path : list of str
         The parent's ``sys.path``.
+    parent : int
+        The process number of the parent.
     """
     sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = Zygote(socket.socket(fileno=control)).run()
-    if worker is not None:
-        from lightwork.workers import worker as program
-
-        number, descriptors = worker
-        program.main(number, *descriptors)
+    forked = Zygote(socket.socket(fileno=control), parent).run()
+    if forked is not None:
+        number, descriptors = forked
+        worker.main(number, *descriptors)
