@@ -1,4 +1,7 @@
-"""Tasks that overflow their stack: in C the worker dies and says of what, in Python it is an ordinary error."""
+"""Tasks that overflow their stack: in C the worker dies and says of what, in Python it is an ordinary error.
+
+And definitions that no worker can make, which used to end it.
+"""
 
 import os
 
@@ -6,6 +9,8 @@ import pytest
 
 from lightwork import Parallel, delayed
 from lightwork.errors import PicklingFailedError, WorkerDied
+
+from .programs import run
 
 
 def overflow_the_stack_in_c(when, i):
@@ -63,3 +68,36 @@ def test_an_argument_too_deep_to_be_pickled_names_its_task():
     finally:
         while nested:  # taken apart by hand: where it is collected as a whole, that recurses too
             nested = nested[0]
+
+
+def test_definitions_that_no_worker_can_make_fail_the_tasks_that_need_them():
+    code = """
+    from lightwork import Parallel, delayed
+    class Handle:
+        def __reduce__(self): return open_handle, ()
+    def open_handle(): raise RuntimeError("not here")
+    handle = Handle()
+    class Reader:
+        source = handle
+    def uses(i): return handle
+    def plain(i): return i
+    loop = Parallel(n_jobs=2)
+    def show(*tasks, **options):
+        try:
+            print(Parallel(n_jobs=2, **options)(tasks))
+        except Exception as error:
+            print(type(error).__name__, error, *getattr(error, "__notes__", ()), sep=": ")
+    show(delayed(uses)(0))
+    show(delayed(plain)(0), delayed(uses)(1), delayed(plain)(2), on_error="skip")
+    show(delayed(plain)(Reader()))
+    show(delayed(plain)(0), initializer=uses, initargs=(1,))
+    show(*[delayed(plain)(i) for i in range(4)])
+    """
+    out, err, status = run(code)
+    first, skipped, argument, initializer, last = out.splitlines()
+    why = "RuntimeError: not here: raised in a worker, which could not make what tasks use of __main__ from its pickle"
+    assert first == why + ": raised by task 0 of the loop: uses(0)"
+    assert skipped == "[0, 2]"
+    assert argument.startswith(why + ": raised by task 0 of the loop: plain(<__main__.Reader")
+    assert initializer.endswith("initializer 'uses' raised RuntimeError in a worker process: not here")
+    assert (last, err, status) == ("[0, 1, 2, 3]", "", 0)

@@ -11,7 +11,19 @@ from lightwork.workers import launch
 
 @pytest.mark.parametrize(
     "flags",
-    [["-O"], ["-OO"], ["-B"], ["-s"], ["-I"], ["-W", "error"], ["-X", "dev"], ["-X", "utf8=1"], ["-b"], []],
+    [
+        ["-O"],
+        ["-OO"],
+        ["-B"],
+        ["-s"],
+        ["-P"],
+        ["-I"],
+        ["-W", "error"],
+        ["-X", "dev"],
+        ["-X", "utf8=1"],
+        ["-b"],
+        [],
+    ],
 )
 def test_flags_are_passed_on(flags):
     show = "import sys; print(sys.flags, sys.warnoptions, sorted(sys._xoptions.items()))"

@@ -31,6 +31,7 @@ _FLAGS = {
     "ignore_environment": "E",
     "verbose": "v",
     "bytes_warning": "b",
+    "safe_path": "P",
     "quiet": "q",
 }
 
@@ -45,7 +46,7 @@ def interpreter_flags() -> list[str]:
     if sys.flags.optimize:
         options.append("-" + "O" * sys.flags.optimize)
     if sys.flags.isolated:
-        options = ["-I", *(option for option in options if option not in ("-E", "-s"))]
+        options = ["-I", *(option for option in options if option not in ("-E", "-P", "-s"))]
     options += [f"-W{option}" for option in sys.warnoptions]
     options += [
         f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()

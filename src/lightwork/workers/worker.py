@@ -22,7 +22,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from lightwork.workers import anonymous, functions, limits, multiprocess
 from lightwork.workers.channel import Channel
@@ -55,6 +55,8 @@ _MOST_OUTPUT = 16 << 20
 _IDLE_SECONDS = 300.0
 
 _Callable = Callable[..., object]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 # These need no thought on their way back: immutable, of one exact type, and small.
 _SMALL = ATOMS - {str, bytes}
 
@@ -85,6 +87,7 @@ class Worker:
         self._task_timeout: float | None = None
         self._attempt = 1
         self._functions: dict[int, _Function] = {}
+        self._undefined: Exception | None = None
         self._segments: dict[int, tuple[int, int]] = {}
         self._watch = select.poll()
         self._watch.register(self._channel.fileno(), select.POLLIN)
@@ -103,7 +106,7 @@ class Worker:
             Kind.INIT: self._initialize,
             Kind.CALL: self._begin_call,
             Kind.FUNCTION: self._take_function,
-            Kind.DEFINE: multiprocess.install,
+            Kind.DEFINE: self._define,
             Kind.SEGMENT: self._take_segment,
             Kind.FORGET: self._forget_segments,
             Kind.SHRINK: lambda _: self._outbox.shrink(),
@@ -165,6 +168,7 @@ class Worker:
         if (streams := sys.modules.get("lightwork.workers.streams")) is not None:
             streams.put_back()  # else a call without a seed would draw on from the last task of one that had one
         self._functions.clear()
+        self._undefined = None
         multiprocess.forget()
         multiprocess.adopt(cast("multiprocess.Settings | None", call["multiprocessing"]))
         sys.path[:] = cast("list[str]", call["path"])
@@ -212,13 +216,22 @@ class Worker:
         if data is None:
             return
         try:
-            func, args = cast("tuple[_Callable, tuple[object, ...]]", pickle.loads(data))
+            func, args = cast("tuple[_Callable, tuple[object, ...]]", self._unpickle(pickle.loads, data))
             func(*args)
         except BaseException as error:
             self._relay.flush()
             self._channel.post(Kind.UNFIT, pickle.dumps(describe(error)))
             self._outdated = True
         self._relay.flush()
+
+    def _define(self, body: bytes | bytearray) -> None:
+        try:
+            multiprocess.install(body)
+        except Exception as error:
+            error.add_note(
+                "raised in a worker, which could not make what tasks use of __main__ from its pickle"
+            )
+            self._undefined = error  # for those tasks that need what is missing now
 
     def _take_function(self, body: bytes | bytearray) -> None:
         number, data, places, stateless = cast("tuple[int, bytes, list[int], bool]", unpack(body))
@@ -243,7 +256,16 @@ class Worker:
         return anonymous.private_map(descriptor, size, writable=not self._read_only)
 
     def _load(self, data: bytes, places: list[int]) -> _Callable:
-        return cast(_Callable, pickle.loads(data, buffers=[self._fetch(place) for place in places]))
+        buffers = [self._fetch(place) for place in places]
+        return cast(_Callable, self._unpickle(pickle.loads, data, buffers=buffers))
+
+    def _unpickle(self, load: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return load(*args, **kwargs)
+        except AttributeError:
+            if self._undefined is None:
+                raise
+            raise self._undefined from None  # which is why a name is missing
 
     # --- tasks ---
 
@@ -272,7 +294,7 @@ class Worker:
                 if type(entry) is tuple:
                     value = func(*entry)
                 else:
-                    args, kwargs = decode_arguments(entry, self._fetch)
+                    args, kwargs = self._unpickle(decode_arguments, entry, self._fetch)
                     value = func(*args, **kwargs)
                     del args, kwargs
                 results.append(value if type(value) in _SMALL else self._encode(value))
