@@ -211,7 +211,8 @@ class TestFinish:
     @parallel_places
     def test_an_input_that_the_loop_left_unfinished_goes_on(self, how):
         source = tasks(100)
-        results = Parallel(**how, on_input_error="finish", return_as="generator", pre_dispatch=4)(source)
+        options = {"return_as": "generator", "pre_dispatch": 4, "batch_size": 1}  # it takes no more than five
+        results = Parallel(**how, **options, on_input_error="finish")(source)
         next(results)
         results.close()
         assert next(source)[1][0] < 0
