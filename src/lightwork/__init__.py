@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from lightwork.parallel.asynchronous import aimap, amap
     from lightwork.parallel.backends import register_parallel_backend
     from lightwork.parallel.executor import ProcessExecutor
-    from lightwork.parallel.mapping import imap, imap_unordered, starmap
     from lightwork.parallel.mapping import map as map
+    from lightwork.parallel.mapping import starmap
+    from lightwork.parallel.streaming import imap, imap_unordered
     from lightwork.parallel.wrapping import wrap_non_picklable_objects
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
     from lightwork.workers.current import current_task
@@ -79,8 +80,8 @@ _HOMES = {
     "expires_after": "lightwork.memory",
     "explain": "lightwork.hashing",
     "hash": "lightwork.hashing",
-    "imap": "lightwork.parallel.mapping",
-    "imap_unordered": "lightwork.parallel.mapping",
+    "imap": "lightwork.parallel.streaming",
+    "imap_unordered": "lightwork.parallel.streaming",
     "inspect_file": "lightwork.persist",
     "load": "lightwork.persist",
     "map": "lightwork.parallel.mapping",

@@ -14,7 +14,7 @@ import pytest
 import lightwork
 from lightwork import Memory, Parallel, parallel_config
 from lightwork.errors import OptionError, OptionTypeError, PicklingFailedError, TaskTimeout, WorkerDied
-from lightwork.parallel.mapping import LoopOptions
+from lightwork.parallel.loops import LoopOptions
 from lightwork.settings import WorkerOptions
 from lightwork.workers import pool
 
@@ -275,7 +275,7 @@ def test_every_option_of_parallel_is_one_of_map():
         "temp_folder",
         "worker_options",
     }
-    assert set(LoopOptions.__annotations__) == own | set(WorkerOptions.__annotations__)
+    assert {*LoopOptions.__annotations__, "on_error"} == own | set(WorkerOptions.__annotations__)
 
 
 def draw(x):

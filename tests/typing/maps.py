@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import assert_type
+from typing import Literal, assert_type
 
 import lightwork
+from lightwork.errors import TaskError
 
 
 def one(x: int) -> str:
@@ -36,11 +37,34 @@ lightwork.map(two, xs)  # type: ignore[arg-type]
 lightwork.starmap(two, [(1, 2)])  # type: ignore[arg-type]
 lightwork.map(one, xs, n_job=2)  # type: ignore[call-overload]
 
+# What a failed task leaves in the place of its result is part of the type.
+assert_type(lightwork.map(one, xs, on_error="raise"), list[str])
+assert_type(lightwork.map(two, xs, ys, n_jobs=2, on_error="skip"), list[float])
+assert_type(lightwork.map(one, xs, n_jobs=2, on_error="return"), list[str | TaskError])
+assert_type(lightwork.map(two, xs, ys, on_error="return"), list[float | TaskError])
+assert_type(lightwork.map(many, xs, xs, xs, xs, xs, xs, on_error="return"), list[bool | TaskError])
+assert_type(lightwork.starmap(two, [(1, "a")], on_error="return"), list[float | TaskError])
+assert_type(lightwork.starmap(two, [[1, "a"]], on_error="return"), list[float | TaskError])
+assert_type(lightwork.imap(one, xs, on_error="return"), Generator[str | TaskError, None, None])
+assert_type(
+    lightwork.imap_unordered(two, xs, ys, on_error="return"), Generator[float | TaskError, None, None]
+)
+lightwork.map(one, ys, on_error="return")  # type: ignore[call-overload]
+lightwork.map(one, xs, on_error="ignore")  # type: ignore[call-overload]
+
+
+def either(on_error: Literal["raise", "return", "skip"]) -> None:
+    assert_type(lightwork.map(one, xs, on_error=on_error), list[str] | list[str | TaskError])
+
 
 async def waits() -> None:
     assert_type(await lightwork.amap(two, xs, ys), list[float])
     async for result in lightwork.aimap(one, xs):
         assert_type(result, str)
+    assert_type(await lightwork.amap(one, xs, on_error="return"), list[str | TaskError])
+    assert_type(await lightwork.amap(two, xs, ys, on_error="return", n_jobs=2), list[float | TaskError])
+    async for either_result in lightwork.aimap(one, xs, on_error="return"):
+        assert_type(either_result, str | TaskError)
     await lightwork.amap(two, xs, xs)  # type: ignore[arg-type]
 
 

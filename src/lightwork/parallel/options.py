@@ -8,7 +8,7 @@ worker starts. Sizes, numbers of workers, windows and backends have their own pl
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError, TaskFormatError
@@ -16,6 +16,7 @@ from lightwork.parallel.backends.base import CrewOptions, Task
 from lightwork.settings import (
     MmapMode,
     StartMethod,
+    WorkerOptions,
     default,
     environment,
     parse_size,
@@ -26,10 +27,15 @@ from lightwork.settings import (
 if TYPE_CHECKING:
     from contextvars import ContextVar
 
+    from numpy.random import SeedSequence
+
+    from lightwork.parallel.guard import OnInputError
+    from lightwork.parallel.retries import Retries
     from lightwork.workers.streams import Seed
 
 __all__ = [
     "CHOICES",
+    "TaskOptions",
     "chosen",
     "crew_options",
     "inherited_seed",
@@ -43,6 +49,20 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class TaskOptions(WorkerOptions, total=False):
+    """The options that only a keyword can set and that leave the type of what a loop returns alone."""
+
+    progress: bool | Literal["always"]
+    total: int | None
+    seed: int | Sequence[int] | SeedSequence | None
+    contextvars: Iterable[ContextVar[Any]]
+    task_timeout: float | None
+    retries: int | Retries
+    rerun_lost: bool
+    on_input_error: OnInputError
+
 
 CHOICES: Final[dict[str, tuple[object, ...]]] = {
     "return_as": ("list", "generator", "generator_unordered"),

@@ -15,9 +15,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, cast, overload
 
-from lightwork.errors import OptionError
+from lightwork.errors import OptionError, TaskError
 from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
 from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
@@ -25,6 +25,7 @@ from lightwork.parallel.batching import Pace, understand, window
 from lightwork.parallel.blocks import Calls
 from lightwork.parallel.guard import Guard, OnInputError
 from lightwork.parallel.options import (
+    TaskOptions,
     chosen,
     crew_options,
     inherited_seed,
@@ -40,7 +41,7 @@ from lightwork.parallel.outcomes import Outcomes
 from lightwork.parallel.plan import Plan
 from lightwork.parallel.pump import Pump
 from lightwork.parallel.reading import Reading
-from lightwork.parallel.recourse import OnError, Recourse
+from lightwork.parallel.recourse import OnError, Raises, Recourse, Returns
 from lightwork.parallel.retries import Retries, retries_of
 from lightwork.parallel.tasks import dressed
 from lightwork.parallel.watch import Watch
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from contextvars import ContextVar
 
     from numpy.random import SeedSequence
+    from typing_extensions import TypeVar as Defaulted
 
     from lightwork.observe.messages import LoopLines
     from lightwork.workers.streams import Hold, Seed
@@ -63,10 +65,16 @@ T = TypeVar("T")
 
 ListKind = Literal["list"]
 GeneratorKind = Literal["generator", "generator_unordered"]
-Kind = TypeVar("Kind", bound=Literal["list", "generator", "generator_unordered"])
+if (
+    TYPE_CHECKING
+):  # defaults, so that `Parallel` alone is one that returns lists; `typing` has them from Python 3.13
+    Kind = Defaulted("Kind", bound=Literal["list", "generator", "generator_unordered"], default=ListKind)
+    Told = Defaulted("Told", bound=TaskError, default=Never)
+else:
+    Kind, Told = TypeVar("Kind"), TypeVar("Told")
 
 
-class Parallel(Generic[Kind]):
+class Parallel(Generic[Kind, Told]):
     """Run the tasks of a loop on several workers.
 
     Parameters
@@ -137,7 +145,7 @@ class Parallel(Generic[Kind]):
 
     @overload
     def __init__(
-        self: Parallel[ListKind],
+        self: Parallel[ListKind, Never],
         n_jobs: int | None = ...,
         backend: str | Executor | None = ...,
         return_as: ListKind = ...,
@@ -151,21 +159,33 @@ class Parallel(Generic[Kind]):
         prefer: Literal["processes", "threads"] | None = ...,
         require: Literal["sharedmem"] | None = ...,
         *,
-        progress: bool | Literal["always"] = ...,
-        total: int | None = ...,
-        seed: int | Sequence[int] | SeedSequence | None = ...,
-        contextvars: Iterable[ContextVar[Any]] = ...,
-        task_timeout: float | None = ...,
-        retries: int | Retries = ...,
-        rerun_lost: bool = ...,
-        on_error: OnError = ...,
-        on_input_error: OnInputError = ...,
-        **worker_options: Unpack[WorkerOptions],
+        on_error: Raises = ...,
+        **options: Unpack[TaskOptions],
     ) -> None: ...
 
     @overload
     def __init__(
-        self: Parallel[GeneratorKind],
+        self: Parallel[ListKind, TaskError],
+        n_jobs: int | None = ...,
+        backend: str | Executor | None = ...,
+        return_as: ListKind = ...,
+        verbose: int = ...,
+        timeout: float | None = ...,
+        pre_dispatch: int | str = ...,
+        batch_size: int | Literal["auto"] = ...,
+        temp_folder: str | os.PathLike[str] | None = ...,
+        max_nbytes: int | str | None = ...,
+        mmap_mode: MmapMode | None = ...,
+        prefer: Literal["processes", "threads"] | None = ...,
+        require: Literal["sharedmem"] | None = ...,
+        *,
+        on_error: Returns,
+        **options: Unpack[TaskOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Parallel[GeneratorKind, Never],
         n_jobs: int | None = ...,
         backend: str | Executor | None = ...,
         return_as: GeneratorKind = ...,
@@ -179,16 +199,28 @@ class Parallel(Generic[Kind]):
         prefer: Literal["processes", "threads"] | None = ...,
         require: Literal["sharedmem"] | None = ...,
         *,
-        progress: bool | Literal["always"] = ...,
-        total: int | None = ...,
-        seed: int | Sequence[int] | SeedSequence | None = ...,
-        contextvars: Iterable[ContextVar[Any]] = ...,
-        task_timeout: float | None = ...,
-        retries: int | Retries = ...,
-        rerun_lost: bool = ...,
-        on_error: OnError = ...,
-        on_input_error: OnInputError = ...,
-        **worker_options: Unpack[WorkerOptions],
+        on_error: Raises = ...,
+        **options: Unpack[TaskOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Parallel[GeneratorKind, TaskError],
+        n_jobs: int | None = ...,
+        backend: str | Executor | None = ...,
+        return_as: GeneratorKind = ...,
+        verbose: int = ...,
+        timeout: float | None = ...,
+        pre_dispatch: int | str = ...,
+        batch_size: int | Literal["auto"] = ...,
+        temp_folder: str | os.PathLike[str] | None = ...,
+        max_nbytes: int | str | None = ...,
+        mmap_mode: MmapMode | None = ...,
+        prefer: Literal["processes", "threads"] | None = ...,
+        require: Literal["sharedmem"] | None = ...,
+        *,
+        on_error: Returns,
+        **options: Unpack[TaskOptions],
     ) -> None: ...
 
     def __init__(
@@ -271,7 +303,7 @@ class Parallel(Generic[Kind]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n_jobs={self.n_jobs})"
 
-    def __enter__(self) -> Parallel[Kind]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -283,12 +315,14 @@ class Parallel(Generic[Kind]):
         """Nothing to do: workers are kept by their pool, and loops that still run are their readers'."""
 
     @overload
-    def __call__(self: Parallel[ListKind], iterable: Iterable[Task[T]]) -> list[T]: ...
+    def __call__(self: Parallel[ListKind, Told], iterable: Iterable[Task[T]]) -> list[T | Told]: ...
 
     @overload
-    def __call__(self: Parallel[GeneratorKind], iterable: Iterable[Task[T]]) -> Generator[T, None, None]: ...
+    def __call__(
+        self: Parallel[GeneratorKind, Told], iterable: Iterable[Task[T]]
+    ) -> Generator[T | Told, None, None]: ...
 
-    def __call__(self, iterable: Iterable[Task[T]]) -> list[T] | Generator[T, None, None]:
+    def __call__(self, iterable: Iterable[Task[T]]) -> list[T | Told] | Generator[T | Told, None, None]:
         """Run the tasks.
 
         Parameters

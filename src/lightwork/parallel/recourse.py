@@ -25,8 +25,10 @@ from lightwork.parallel.backends.base import task_of
 from lightwork.parallel.outcomes import Chunk
 from lightwork.parallel.retries import Retries
 
-__all__ = ["SKIPPED", "OnError", "Recourse", "keep_partial"]
+__all__ = ["SKIPPED", "OnError", "Raises", "Recourse", "Returns", "keep_partial"]
 
+Raises = Literal["raise", "skip"]
+Returns = Literal["return"]
 OnError = Literal["raise", "return", "skip"]
 """What takes the place of a failed task: nothing, as its error is raised; a `TaskError`; nothing at all."""
 
