@@ -43,11 +43,32 @@ def test_a_loop_while_a_program_ends(code):
     assert run(AT_THE_END + code) == ("[0, 1, 2, 3]\n", "", 0)
 
 
-def test_a_loop_while_the_interpreter_is_taken_apart_ends():
-    """Modules may be gone by then; results or an error, but neither a crash nor a hang."""
-    out, err, status = run(AT_THE_END + "loop(); kept = Finalized(); sys.kept = kept")
+@pytest.mark.parametrize("before", ["", "loop()"], ids=["first", "later"])
+@pytest.mark.parametrize("backend", ["processes", "threads"])
+def test_a_loop_while_the_interpreter_is_taken_apart_is_refused(before, backend):
+    code = f"""
+from lightwork import Parallel, delayed
+from lightwork.errors import WorkerStartError
+
+def loop(n_jobs=2):
+    return Parallel(n_jobs=n_jobs, backend={backend!r})(delayed(abs)(-i) for i in range(4))
+
+class Kept:
+    def __del__(self, refused=WorkerStartError, shown=print, run=loop):
+        shown(run(n_jobs=1))
+        try:
+            run()
+        except refused as error:
+            shown(error)
+
+kept = Kept()
+{before}
+"""
+    out, err, status = run(code)
     assert (err, status) == ("", 0)
-    assert out in ("", "[0, 1, 2, 3]\n") or out.rstrip().endswith("Error")
+    plain, refused = out.splitlines()
+    assert plain == "[0, 1, 2, 3]"
+    assert refused.startswith(f"the interpreter is shutting down, too late for {backend} to be started")
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])

@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from lightwork.errors import OptionError, OptionTypeError
+from lightwork.errors import OptionError, OptionTypeError, WorkerStartError
 from lightwork.parallel.backends.base import Lend
 from lightwork.settings import RegisteredBackend, registered, set_default_backend
 from lightwork.workers.limits import effective_n_jobs
@@ -42,6 +42,11 @@ class Backend(NamedTuple):
         """How it is asked for a crew."""
         if self.module is None:
             raise OptionError(f"the {self.name} backend has no workers")
+        if sys.is_finalizing():  # nothing can be imported or started any more
+            raise WorkerStartError(
+                f"the interpreter is shutting down, too late for {self.name} to be started; run the loop earlier,"
+                " or with n_jobs=1"
+            )
         module = import_module(self.module)
         if self.given is not None:
             return cast(Lend, partial(module.lend_from, self.given))
