@@ -20,7 +20,9 @@ from lightwork.workers.framing import HEAD, MOST_DESCRIPTORS, Frame, FrameDecode
 
 __all__ = ["Channel", "DescriptorShortfall", "pair"]
 
-_READ = 1 << 18
+# Bytes in one read. A read makes an object of this size and cuts it to what came: from 128 KB on that is a map of its
+# own, made, cut and unmapped each time (three system calls), so a read is large only behind one that was filled.
+_SMALL_READ, _LARGE_READ = 1 << 14, 1 << 18
 _ANCILLARY = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
 # Below this a head is joined to its body: one small copy costs less than a second buffer in the call.
 _JOINED = 1 << 14
@@ -48,13 +50,14 @@ class Channel:
         Whether the other end sends descriptors; reading them costs a little more for each read.
     """
 
-    __slots__ = ("_arrived", "_decoder", "_queue", "_sock", "_takes_descriptors", "ended")
+    __slots__ = ("_arrived", "_decoder", "_queue", "_size", "_sock", "_takes_descriptors", "ended")
 
     def __init__(self, sock: socket.socket, *, takes_descriptors: bool = False) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._queue: deque[tuple[bytes | memoryview, tuple[int, ...]]] = deque()
         self._decoder = FrameDecoder()
+        self._size = _SMALL_READ
         self._takes_descriptors = takes_descriptors
         self._arrived: deque[int] = deque()
         self.ended = False
@@ -145,14 +148,18 @@ class Channel:
                 self.ended = True
                 break
             frames += self._decoder.feed(data)
-            if len(data) < _READ and frames:
+            if len(data) == self._size:
+                self._size = _LARGE_READ
+                continue
+            self._size = _SMALL_READ
+            if frames:
                 break
         return frames
 
     def _read(self) -> bytes:
         if not self._takes_descriptors:
-            return self._sock.recv(_READ)
-        data, ancillary, flags, _ = self._sock.recvmsg(_READ, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            return self._sock.recv(self._size)
+        data, ancillary, flags, _ = self._sock.recvmsg(self._size, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 numbers = array.array("i")
