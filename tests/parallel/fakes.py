@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 
-from lightwork.parallel.backends.base import Back, Died, Done, Up
+from lightwork.parallel.backends.base import Back, Died, Done, Up, task_of
 from lightwork.parallel.plan import Plan
 from lightwork.workers.payload import ATOMS
 
@@ -40,15 +40,15 @@ class FakeCrew:
         if index in self.unsendable:
             raise ValueError(f"task {index} cannot travel")
         func, args, kwargs = task
-        if not kwargs and ATOMS.issuperset(map(type, args)) and not self.unsendable:
-            return task
-        return func, copy.deepcopy(args), kwargs
+        if ATOMS.issuperset(map(type, (*args, *kwargs.values()))) and not self.unsendable:
+            return func, args, dict(kwargs)
+        return index, (func, *copy.deepcopy((args, kwargs)))
 
     def send(self, worker, first, tasks, attempt=1):
         assert self.ended is None
         assert worker not in self.revoked, "sent to a worker that has not given up what was taken back"
         self.sent.append((worker, first, len(tasks)))
-        self.queues[worker].append((first, list(tasks)))
+        self.queues[worker].append((first, list(map(task_of, tasks))))
         self.deepest = max(self.deepest, len(self.queues[worker]))
 
     def forget(self, indexes):

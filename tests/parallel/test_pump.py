@@ -295,6 +295,12 @@ class TestInput:
             loop.pump.collect()
         assert loop.crew is None
 
+    def test_no_function_is_told_before_there_are_workers(self):
+        loop = Loop([(None, (1,), {})])
+        with pytest.raises(TaskFormatError, match="position 0 calls None, of type NoneType"):
+            loop.pump.collect()
+        assert loop.crew is None
+
     @pytest.mark.parametrize(
         ("item", "said"), [(3, "got 3 at position 7"), ((4, (), {}), "position 7 calls 4, of type int")]
     )

@@ -5,7 +5,7 @@ in turns: as an iterable of tasks like any other, or by `Calls.take` in blocks, 
 the input, looked at, and later written into a message each by one call at C speed.
 
 A `Block` is a sequence of tasks that makes a triple only of those that somebody asks for: of one to be sent again, or
-to be named in an error. So it may stand wherever a list of tasks does.
+to be named in an error. So it may stand wherever a list of tasks does; `runs` makes blocks of the tasks of other loops.
 """
 
 from __future__ import annotations
@@ -35,21 +35,33 @@ class Block(Sequence[Task[object]]):
     arguments : list
         What it is called with: one value for each task where `single`, else a tuple.
     single : bool
-        Whether the function takes one argument.
+        Whether the function takes one argument, and not by name.
+    names : tuple of str
+        The names under which the last values of each tuple are given.
 
     Examples
     --------
     >>> block = Block(pow, [(2, 3), (3, 2)], single=False)
     >>> len(block), block[1]
     (2, (<built-in function pow>, (3, 2), {}))
+    >>> Block(int, [("11", 2), ("11", 8)], single=False, names=("base",))[1]
+    (<class 'int'>, ('11',), {'base': 8})
     """
 
-    __slots__ = ("arguments", "func", "single")
+    __slots__ = ("arguments", "func", "names", "single")
 
-    def __init__(self, func: Callable[..., object], arguments: list[object], *, single: bool) -> None:
+    def __init__(
+        self,
+        func: Callable[..., object],
+        arguments: list[object],
+        *,
+        single: bool,
+        names: tuple[str, ...] = (),
+    ) -> None:
         self.func = func
         self.arguments = arguments
         self.single = single
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.arguments)
@@ -62,12 +74,19 @@ class Block(Sequence[Task[object]]):
 
     def __getitem__(self, place: int | slice) -> Task[object] | Block:
         if isinstance(place, slice):
-            return Block(self.func, self.arguments[place], single=self.single)
+            return Block(self.func, self.arguments[place], single=self.single, names=self.names)
         found = self.arguments[place]
-        return self.func, (found,) if self.single else cast("tuple[object, ...]", found), {}
+        row = (found,) if self.single else cast("tuple[object, ...]", found)
+        return self._named(row) if self.names else (self.func, row, {})
 
     def __iter__(self) -> Iterator[Task[object]]:
+        if self.names:
+            return map(self._named, cast("list[tuple[object, ...]]", self.arguments))
         return _tasks(self.func, zip(self.arguments, strict=True) if self.single else self.arguments)
+
+    def _named(self, row: tuple[object, ...]) -> Task[object]:
+        last = len(row) - len(self.names)
+        return self.func, row[:last], dict(zip(self.names, row[last:], strict=True))
 
 
 class Calls(Iterable[Task[T]]):

@@ -5,25 +5,29 @@ task is made of what its arguments hold now. Three things come out: what is to b
 (`Answer`: it is remembered, or it cannot travel), and what waits for an equal task (`doubles.Double`).
 
 The crew is asked for when the first task needs a worker; so bad input and loops whose results are all
-remembered start none. Where the input calls one function, and the crew knows it, tasks are taken in blocks.
+remembered start none. Where the input calls one function, and the crew knows it, tasks are taken in blocks: from
+`blocks.Calls` without a look at each, from any other input in `runs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple
+from itertools import islice, takewhile
+from sys import maxsize
+from typing import NamedTuple, cast
 
 from lightwork.errors import TaskFormatError
 from lightwork.parallel.backends.base import Crew, Encode, Task
 from lightwork.parallel.blocks import Block, Calls
 from lightwork.parallel.doubles import Double, Doubles
+from lightwork.parallel.runs import END, run, same
 from lightwork.parallel.tasks import is_plain, refusal, triple
 from lightwork.workers.functions import Found, Missing
 from lightwork.workers.payload import ATOMS
 
 __all__ = ["Answer", "Intake", "kind_apart"]
 
+_NOTHING = object()
 _are_atoms = ATOMS.issuperset
 _new = tuple.__new__
 
@@ -75,10 +79,12 @@ class Intake:
         "_crew",
         "_eager",
         "_encode",
+        "_given",
         "_held",
         "_hired",
-        "_prepared",
+        "_known",
         "_settled",
+        "_source",
         "apart",
         "doubles",
         "ended",
@@ -96,13 +102,15 @@ class Intake:
         self._crew = crew
         self._hired = False
         self._encode: Encode | None = None
-        self._settled: object = (
-            None  # the function of the last task, if it may be sent without a further look
-        )
+        # The function of the last task that went through `_prepare`, if it may be sent without a further look.
+        self._settled: object = _NOTHING
+        self._known: dict[type, bool] = {}
         self._calls = None if eager else calls
         self._eager = eager
-        self._held: list[object] = []
-        self._prepared = self._prepare(source, 0)
+        # What was prepared and not given out yet, and how much of it was.
+        self._held: Sequence[object] = ()
+        self._given = 0
+        self._source = source
         self.ended = False
         self.apart = 0
         self.finishes: dict[int, Callable[[object], object]] = {}
@@ -112,32 +120,47 @@ class Intake:
         """The next tasks, of which the first has this number: at most `count`; none only at the end of the input."""
         if self._eager:
             self._eager = False
-            self._prepared = iter(list(self._prepared))
-        if block := self._block(first, count):
+            self._held = self._read(first, maxsize)
+        if block := self._block(count):
             self.ended = len(block) < count and self._calls is not None
             return block
-        items = [*self._held, *islice(self._prepared, count - len(self._held))]
-        self._held = []
+        items = self._held_back(count)
+        if len(items) < count:
+            more = self._read(first + len(items), count - len(items))
+            items = [*items, *more] if items else more
         self.ended = len(items) < count
         return items
 
-    def take_apart(self, most: int) -> list[object]:
+    def take_apart(self, first: int, most: int) -> Sequence[object]:
         """The next tasks as long as none of them is to be sent, at most so many."""
+        if self._held:
+            return self._held_back(
+                sum(1 for _ in takewhile(kind_apart, self._held[self._given : self._given + most]))
+            )
         items: list[object] = []
-        for item in islice(self._prepared, most):
+        for index, given in enumerate(islice(self._source, most), first):
+            item = self._prepare(index, given)
             if type(item) not in _APART:
-                self._held = [item]
+                self._held, self._given = [item], 0
                 break
             items.append(item)
         return items
 
     def close(self) -> None:
         """Let go of the input and of all arguments now, not when they happen to be collected."""
-        self._prepared = iter(())
-        self._held = []
+        self._source = iter(())
+        self._held = ()
         self._calls = None
 
-    def _block(self, first: int, count: int) -> Block | None:
+    def _held_back(self, count: int) -> Sequence[object]:
+        """Of what was prepared and not given out yet, the next so many."""
+        items = self._held[self._given : self._given + count]
+        self._given += len(items)
+        if self._given == len(self._held):
+            self._held, self._given = (), 0
+        return items
+
+    def _block(self, count: int) -> Block | None:
         """The next tasks in one piece, where they may be sent as they are without a look at each."""
         calls = self._calls
         if calls is None or not self._hired or self._settled is not calls.func:
@@ -145,47 +168,59 @@ class Intake:
         block = calls.take(count, None if self._encode is None else ATOMS)
         if calls.is_denied:  # from here on, each is written down by itself
             self._calls = None
-            self._prepared = self._prepare(iter(calls), first + len(block))
+            self._source = iter(calls)
         return block
 
-    def _prepare(self, source: Iterator[object], first: int) -> Iterator[object]:
-        known: dict[type, bool] = {}
-        settled: object = None
-        for index, given in enumerate(source, first):
-            task = given if is_plain(given) else triple(index, given)
-            func, args, kwargs = task
-            if func is settled and not kwargs and _are_atoms(map(type, args)):
-                yield task
-                continue
-            may_know = known.get(type(func))
-            if may_know is None:
-                if not callable(func):
-                    raise TaskFormatError(refusal(index, task))
-                may_know = known[type(func)] = hasattr(type(func), "__lightwork_lookup__")
-            answer = self._look_up(index, *task) if may_know else None
-            if isinstance(answer, Answer):
-                yield answer
-                continue
-            if answer is not None:
-                task = answer.func, tuple(answer.args), dict(answer.kwargs)
-            if not self._hired:
-                self._encode = self._crew().encode
-                self._hired = True
-            encode = self._encode
-            try:
-                parcel = task if encode is None else encode(index, task)
-            except Exception as error:
-                yield self._answer(index, None, error, task)
-                continue
-            if answer is not None:
-                settled = self._settled = None
-                yield self._perhaps_double(index, answer, parcel)
-            elif encode is None:
-                self._settled = func
-                yield parcel
+    def _read(self, first: int, count: int) -> Sequence[object]:
+        """The next tasks: in one block if all may be sent as they are, else each as it was prepared."""
+        source = islice(self._source, count)
+        items: list[object] = []
+        if self._settled is not _NOTHING and count > 1:
+            func = cast("Callable[..., object]", self._settled)
+            if self._encode is None:
+                odd = same(source, func, items.append)
             else:
-                settled = self._settled = func if parcel is given else None
-                yield parcel
+                block, odd = run(source, func)
+                if odd is END:
+                    return block
+                items += block
+            if odd is END:
+                return items
+            items.append(self._prepare(first + len(items), odd))
+        prepare = self._prepare
+        for index, given in enumerate(source, first + len(items)):
+            items.append(prepare(index, given))
+        return items
+
+    def _prepare(self, index: int, given: object) -> object:
+        """What becomes of one task: a parcel, an answer, or a double."""
+        task = given if is_plain(given) else triple(index, given)
+        func, args, kwargs = task
+        if func is self._settled and not kwargs and _are_atoms(map(type, args)):
+            return task
+        may_know = self._known.get(type(func))
+        if may_know is None:
+            if not callable(func):
+                raise TaskFormatError(refusal(index, task))
+            may_know = self._known[type(func)] = hasattr(type(func), "__lightwork_lookup__")
+        answer = self._look_up(index, *task) if may_know else None
+        if isinstance(answer, Answer):
+            return answer
+        if answer is not None:
+            task = answer.func, tuple(answer.args), dict(answer.kwargs)
+        if not self._hired:
+            self._encode = self._crew().encode
+            self._hired = True
+        encode = self._encode
+        try:
+            parcel = task if encode is None else encode(index, task)
+        except Exception as error:
+            return self._answer(index, None, error, task)
+        if answer is not None:
+            self._settled = _NOTHING
+            return self._perhaps_double(index, answer, parcel)
+        self._settled = func if is_plain(parcel) else _NOTHING
+        return parcel
 
     def _look_up(
         self, index: int, func: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]

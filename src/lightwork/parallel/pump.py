@@ -327,7 +327,7 @@ class Pump:
         if self._in_flight.collecting and not self.exhausted:
             # While the next tasks need no worker, they are taken too: in a list they fill no window.
             first = plan.taken
-            if items := self._intake.take_apart(_MOST_ANSWERS):
+            if items := self._intake.take_apart(first, _MOST_ANSWERS):
                 plan.took(len(items))
                 self._in_flight.sort(first, items)
                 self._tell()

@@ -36,6 +36,7 @@ __all__ = [
     "ATOMS",
     "INSIDE",
     "Definitions",
+    "are_names",
     "decode_arguments",
     "decode_result",
     "encode_arguments",
@@ -49,6 +50,9 @@ INSIDE: Final = -1
 """Stands where the number of a function does, for one that travels inside its task."""
 
 ATOMS: Final = frozenset({NoneType, bool, int, float, complex, str, bytes})
+
+are_names: Final = frozenset({str}).issuperset
+"""Whether all of these are exactly `str`: names of arguments may be of a subclass, which marshal refuses."""
 
 MAIN: Final = ("__main__", "__mp_main__")
 """What the user's script is called: the second in a child that `multiprocessing` spawned."""
@@ -84,7 +88,7 @@ def encode_arguments(args: tuple[object, ...], kwargs: Mapping[str, object], pic
     if ATOMS.issuperset(map(type, args)):
         if not kwargs:
             return args
-        if ATOMS.issuperset(map(type, kwargs.values())):
+        if ATOMS.issuperset(map(type, kwargs.values())) and are_names(map(type, kwargs)):
             return [args, dict(kwargs)]
     data, places = pickler.dumps((args, kwargs))
     return [data, places, None] if places else data

@@ -138,8 +138,8 @@ class Encode(Protocol):
     def __call__(self, index: int, task: Task[object], /) -> object:
         """The task as it will be given to `Crew.send`; raises what is to be raised for one that cannot travel.
 
-        Where that is the task itself, its function needs no further look: later tasks of it whose arguments are atoms
-        (`workers.payload.ATOMS`), none by keyword, may be sent as they are, also as a `blocks.Block`.
+        Where that is a task too, the one given or a copy, its function needs no further look: later tasks of it whose
+        arguments are atoms (`workers.payload.ATOMS`) may be sent as they are, also as a `blocks.Block`.
         """
 
 

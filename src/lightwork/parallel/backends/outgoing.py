@@ -21,6 +21,7 @@ from lightwork.workers.payload import (
     INSIDE,
     Definitions,
     TaskPickler,
+    are_names,
     encode_arguments,
     encode_function,
     pack,
@@ -145,8 +146,11 @@ class Outgoing:
             If it cannot travel; it names the part that is in the way.
         """
         func, args, kwargs = task
-        if not kwargs and _are_atoms(map(type, args)) and id(func) in self._numbers:
-            return task, []  # nothing in it can change
+        if _are_atoms(map(type, args)) and id(func) in self._numbers:
+            if not kwargs:
+                return task, []  # nothing in it can change
+            if _are_atoms(map(type, kwargs.values())) and are_names(map(type, kwargs)):
+                return (func, args, dict(kwargs)), []
         before = self._segments.count
         try:
             number = self._number(func)
@@ -203,7 +207,7 @@ class Outgoing:
         known, taken = self._numbers, self._taken
         if isinstance(parcels, Block):
             rows = tuple(parcels.arguments) if parcels.single else parcels.arguments
-            return pack((call, first, known[id(parcels.func)], rows, attempt)), parcels, []
+            return pack((call, first, known[id(parcels.func)], rows, attempt, parcels.names)), parcels, []
         needed: list[Segment] = []
         numbers: list[int] = []
         entries: list[object] = []
@@ -215,13 +219,14 @@ class Outgoing:
                     needed += taken.get(first + len(tasks), ())
             else:
                 task = cast("Task[object]", parcel)
-                number, entry = known[id(task[0])], task[1]
+                number = known[id(task[0])]
+                entry = [task[1], task[2]] if task[2] else task[1]
             numbers.append(number)
             entries.append(entry)
             tasks.append(task)
         one_function = numbers.count(number) == len(numbers)
         which = number if one_function else numbers
-        return pack((call, first, which, entries, attempt)), tasks, needed
+        return pack((call, first, which, entries, attempt, ())), tasks, needed
 
     def news(self, told: Told, needed: Iterable[Segment] = ()) -> Iterator[Piece]:
         """What a worker must get before a span that needs these segments, and has not got yet."""
