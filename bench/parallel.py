@@ -211,17 +211,20 @@ def _nap(seconds: float) -> float:
     return perf_counter() - begun
 
 
-def uneven(lib: ModuleType, folder: Path) -> Work:
-    parallel = lib.Parallel(n_jobs=2)
-    parallel(lib.delayed(_nap)(0) for _ in range(4))
+def uneven(backend: str) -> Prepare:
+    def prepare(lib: ModuleType, folder: Path) -> Work:
+        parallel = lib.Parallel(n_jobs=2, backend=backend)
+        parallel(lib.delayed(_nap)(0) for _ in range(4))
 
-    def work() -> Figure:
-        begun = perf_counter()
-        slept = parallel(lib.delayed(_nap)(seconds) for seconds in _uneven())
-        took = perf_counter() - begun
-        return Figure(took / greedy(slept, 2), len(slept))
+        def work() -> Figure:
+            begun = perf_counter()
+            slept = parallel(lib.delayed(_nap)(seconds) for seconds in _uneven())
+            took = perf_counter() - begun
+            return Figure(took / greedy(slept, 2), len(slept))
 
-    return work
+        return work
+
+    return prepare
 
 
 # --- generators -------------------------------------------------------------------------------------
@@ -372,7 +375,15 @@ CASES = [
         prepare_peer=forked_spins,
         repeats=9,
     ),
-    Case("uneven tasks, against greedy", uneven, _like(600), at_most(1.05), unit="×", repeats=5),
+    Case("uneven tasks, against greedy", uneven("loky"), _like(600), at_most(1.05), unit="×", repeats=5),
+    Case(
+        "uneven tasks on threads, against greedy",
+        uneven("threading"),
+        _like(600),
+        at_most(1.05),
+        unit="×",
+        repeats=5,
+    ),
     Case("slow reader, share of idle time", slow_reader, _like(_NAPS), at_most(0.08), unit="idle", repeats=3),
     Case(
         "parent's growth, 1 M streamed",

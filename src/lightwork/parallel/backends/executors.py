@@ -2,9 +2,10 @@
 
 An executor has no workers that one could name, so this crew has slots: so many spans are out at a time, and whoever
 is free runs the next. It keeps the law of `base` but for one point: spans of one slot may run in any order, so a
-death blames nobody. An executor that shares our memory runs tasks as they are. For all others a task is pickled
-when it is taken (by cloudpickle, so that lambdas and ``__main__`` travel), its result when it is there; what cannot
-be is its own failure, not its span's.
+death blames nobody. What has not begun is taken back as far as the executor lets it: spans that it has handed to
+nobody yet, and of those that run in our memory the tasks behind the one that runs. An executor that shares our memory
+runs tasks as they are. For all others a task is pickled when it is taken (by cloudpickle, so that lambdas and
+``__main__`` travel), its result when it is there; what cannot be is its own failure, not its span's.
 
 An executor that was handed to a loop stays its owner's: an aborted loop cancels what has not begun and leaves the
 rest to end by itself. On systems without our workers (Windows) `lend` makes a process pool of the standard library,
@@ -30,7 +31,7 @@ import cloudpickle
 
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import CrewOptions, Done, Encode, Event, Task
-from lightwork.parallel.backends.threads import run_span
+from lightwork.parallel.backends.threads import Owed, Span, run_span
 from lightwork.workers import entropy
 from lightwork.workers.current import CurrentTask, answer_here
 from lightwork.workers.failures import Report, describe
@@ -40,8 +41,6 @@ __all__ = ["ExecutorCrew", "lend", "lend_from"]
 
 _Parcel = tuple[bytes, Task[object]]
 _Answer = tuple[list["bytes | None"], list[tuple[int, Report]], float]
-
-_Ended = tuple[int, int, "list[Task[object]]", "Future[object]"]
 
 _kept: tuple[object, ProcessPoolExecutor] | None = None
 
@@ -84,6 +83,33 @@ def _end_kept(*, kill: bool = False) -> None:
             process.terminate()
 
 
+class _Submitted(Span):
+    """A span with an executor.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        All that it had when it was submitted, to be named in errors.
+    """
+
+    __slots__ = ("future", "tasks")
+
+    future: Future[object]
+
+    def __init__(self, first: int, tasks: list[Task[object]], attempt: int, *, shared: bool) -> None:
+        super().__init__(first, tasks if shared else (), attempt)
+        self.kept = len(tasks)
+        self.tasks = tasks
+
+    def take_back(self) -> bool:
+        """Take back what has not begun; whether there was something."""
+        taken = super().take_back()
+        if self.kept and self.future.cancel():
+            self.kept = 0
+            return True
+        return taken
+
+
 class ExecutorCrew:
     """Slots of an executor, for one call.
 
@@ -102,8 +128,8 @@ class ExecutorCrew:
         self._executor = executor
         self._ours = ours
         self._shares = isinstance(executor, ThreadPoolExecutor) or getattr(executor, "shares_memory", False)
-        self._outbox: SimpleQueue[_Ended | None] = SimpleQueue()
-        self._out: set[Future[object]] = set()
+        self._outbox: SimpleQueue[tuple[int, _Submitted] | None] = SimpleQueue()
+        self._owed: Owed[_Submitted] = Owed()
 
     @property
     def encode(self) -> Encode | None:
@@ -112,24 +138,21 @@ class ExecutorCrew:
 
     def send(self, worker: int, first: int, parcels: Sequence[object], attempt: int = 1) -> None:
         """Submit a span."""
-        tasks: list[Task[object]]
-        future: Future[object]
         if self._shares:
-            tasks = list(cast("Sequence[Task[object]]", parcels))
-            future = cast("Future[object]", self._executor.submit(run_span, worker, first, tasks, attempt))
+            span = _Submitted(first, list(cast("Sequence[Task[object]]", parcels)), attempt, shared=True)
+            future: Future[Any] = self._executor.submit(run_span, worker, span)
         else:
             written = cast("Sequence[_Parcel]", parcels)
-            tasks = [task for _, task in written]
+            span = _Submitted(first, [task for _, task in written], attempt, shared=False)
             spans = [data for data, _ in written]
-            future = cast(
-                "Future[object]", self._executor.submit(_run, getpid(), worker, first, spans, attempt)
-            )
-        self._out.add(future)
-        future.add_done_callback(lambda done: self._outbox.put((worker, first, tasks, done)))
+            future = self._executor.submit(_run, getpid(), worker, first, spans, attempt)
+        span.future = future
+        self._owed.sent(worker, span)
+        future.add_done_callback(lambda _: self._outbox.put((worker, span)))
 
-    @property
-    def revoke(self) -> None:
-        """An executor tells neither what it has begun nor takes it back."""
+    def revoke(self, workers: Sequence[int], /) -> Sequence[Event]:
+        """Take back what the executor has not begun."""
+        return self._owed.revoke(workers)
 
     def flush(self) -> None:
         """Nothing to do: `send` has handed the span over."""
@@ -142,7 +165,8 @@ class ExecutorCrew:
                 ended = self._outbox.get(timeout=timeout)
                 if ended is None:  # somebody rang
                     return events
-                events.append(self._event(*ended))
+                if (done := self._done(*ended)) is not None:
+                    events += self._owed.answered(done)
         except Empty:
             return events
         return events
@@ -151,10 +175,12 @@ class ExecutorCrew:
         """A function that wakes `wait`."""
         return partial(self._outbox.put, None)
 
-    def _event(self, worker: int, first: int, tasks: list[Task[object]], future: Future[object]) -> Done:
-        self._out.discard(future)
+    def _done(self, worker: int, span: _Submitted) -> Done | None:
+        if not span.kept:
+            return None  # all of it was taken back
+        first, tasks = span.first, span.tasks
         try:
-            answer = future.result()
+            answer = span.future.result()
         except BrokenExecutor as error:
             raise blame.broken(error, first, tasks) from error
         if self._shares:
@@ -177,9 +203,7 @@ class ExecutorCrew:
 
     def abort(self) -> None:
         """Cancel what has not begun; end the processes that are ours."""
-        for future in list(self._out):
-            future.cancel()
-        running, self._out = [future for future in self._out if not future.done()], set()
+        running = [span for span in self._owed.drop() if span.kept and not span.future.done()]
         if self._ours and running:
             _end_kept(kill=True)
 
