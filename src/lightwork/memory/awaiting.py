@@ -12,10 +12,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from lightwork.memory.flight import Flight, Running
+from lightwork.memory.waiting import computing_process, this_process
 from lightwork.workers.functions import is_awaited
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class AsyncFlight(Flight):
         except BaseException:
             self._end()
             raise
+        finally:
+            self._waits_no_more()
         return self
 
     async def __aexit__(
@@ -56,7 +60,7 @@ class AsyncFlight(Flight):
     async def _become_owner_in(self, loop: AbstractEventLoop) -> bool:
         while not isinstance(claimed := self._claim(), bool):
             try:
-                self._say_waiting()
+                self._say_waiting(this_process)
                 await self._end_of(claimed, loop)
             finally:
                 self._table.waits_no_more(self._me, self._place)
@@ -78,7 +82,7 @@ class AsyncFlight(Flight):
 
         pause = _FIRST_POLL
         try:
-            self._say_waiting()
+            self._say_waiting(partial(computing_process, descriptor, self._place[1]))
             while not self._try(descriptor):
                 await sleep(pause)
                 pause = min(2 * pause, _LONGEST_POLL)

@@ -166,15 +166,13 @@ class RememberedCalls(CachedFunc[P, R]):
 
     def _place(
         self, key: Key, args: Values, kwargs: Mapping[str, object]
-    ) -> tuple[str, str, Callable[[], None], bool]:
-        """What a flight is told: the cache, the key's digest, what to say before a wait, and whether it is shared."""
+    ) -> tuple[str, str, Callable[[], str | None], bool]:
+        """What a flight is told: the cache, the key's digest, the call in words, and whether the cache is shared."""
 
-        def when_waiting() -> None:
-            if self.verbose:
-                call = call_text(self.shown, args, kwargs)
-                tell(f"[Memory] Waiting for {call}, which is being computed elsewhere")
+        def describe() -> str | None:
+            return call_text(self.shown, args, kwargs) if self.verbose else None
 
-        return self.store_backend.folder, key.path[-32:], when_waiting, self.store_backend.shared
+        return self.store_backend.folder, key.path[-32:], describe, self.store_backend.shared
 
     def _recall_again(
         self, waited: bool, before: Absent, key: Key, args: Values, kwargs: Mapping[str, object]

@@ -31,12 +31,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar, Token
+from functools import partial
 from itertools import count
 from threading import Lock
 from types import TracebackType
 from typing import Final, NamedTuple
 
+from lightwork.memory import waiting
 from lightwork.memory.stores.local import SHARED_FILE, make_folder
+from lightwork.memory.waiting import Wait, computing_process, this_process
 from lightwork.workers.functions import ask_when_hiring, is_awaited
 
 try:
@@ -186,8 +189,8 @@ class Flight:
         The folder of the cache.
     digest : str
         The key's digest, in hexadecimal digits.
-    when_waiting : callable
-        Called once, before a wait.
+    describe : callable
+        The call in words, for lines that say that it waits; None where nothing is to be said.
     shared : bool
         Whether the folder's group uses the cache, too.
 
@@ -198,6 +201,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_describe",
         "_descriptor",
         "_gate",
         "_locked",
@@ -206,16 +210,17 @@ class Flight:
         "_shared",
         "_table",
         "_token",
-        "_when_waiting",
+        "_wait",
         "waited",
     )
 
     def __init__(
-        self, folder: str, digest: str, when_waiting: Callable[[], None], shared: bool = False
+        self, folder: str, digest: str, describe: Callable[[], str | None], shared: bool = False
     ) -> None:
         self._shared = shared
         self._place = folder, int(digest[:15], 16)
-        self._when_waiting = when_waiting
+        self._describe = describe
+        self._wait: Wait | None = None
         self._locked = self.waited = False
         self._gate: Lock | None = None
         self._descriptor: int | None = None
@@ -231,6 +236,8 @@ class Flight:
         except BaseException:
             self._end()
             raise
+        finally:
+            self._waits_no_more()
         return self
 
     def __exit__(
@@ -255,7 +262,7 @@ class Flight:
         """Enter the key in the table, after whoever is in it; False where we are to compute without."""
         while not isinstance(claimed := self._claim(), bool):
             try:
-                self._say_waiting()
+                self._say_waiting(this_process)
                 with claimed.gate:
                     pass
             finally:
@@ -286,10 +293,19 @@ class Flight:
             table.waits.setdefault(me, []).append(place)
             return running
 
-    def _say_waiting(self) -> None:
-        if not self.waited:
-            self.waited = True
-            self._when_waiting()
+    def _say_waiting(self, who: Callable[[], str]) -> None:
+        """Say that we wait, once, and by whom that is computed what we wait for; `waiting` says it again."""
+        self.waited = True
+        if self._wait is not None:
+            self._wait.who = who
+        elif (text := self._describe()) is not None:
+            self._wait = Wait(text, who, time.monotonic())
+            waiting.begin(self._wait)
+
+    def _waits_no_more(self) -> None:
+        if self._wait is not None:
+            waiting.end(self._wait)
+            self._wait = None
 
     # --- between processes ------------------------------------------------------------------------
 
@@ -298,7 +314,7 @@ class Flight:
         if self._try(descriptor) or is_awaited():
             return
         table, me = self._table, self._me
-        self._say_waiting()
+        self._say_waiting(partial(computing_process, descriptor, self._place[1]))
         while True:
             with table.lock:
                 nested = table.held[me] > 1
