@@ -43,6 +43,10 @@ def meet(folder, me, others=2):
     return os.getpid()
 
 
+def with_a_lock():
+    return {"a": [1], "b": (2, threading.Lock())}
+
+
 class TestResults:
     @each_kind
     @pytest.mark.parametrize("count", [0, 1, 3, 3000])
@@ -174,6 +178,9 @@ class TestErrors:
     def test_a_result_that_cannot_be_pickled(self):
         with pytest.raises(PicklingFailedError, match="lock"):
             Parallel(n_jobs=2)(delayed(threading.Lock)() for _ in range(4))
+        with pytest.raises(PicklingFailedError, match=r"the result\['b'\]\[1\], of type lock,") as caught:
+            Parallel(n_jobs=2)([delayed(abs)(1), delayed(with_a_lock)()])
+        assert caught.value.path == "result['b'][1]"
 
     @each_kind
     def test_of_the_input_are_the_callers_own(self, kind):

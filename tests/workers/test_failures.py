@@ -22,6 +22,17 @@ class HoldsALock(Exception):
         self.lock = threading.Lock()
 
 
+class Unspeakable(Exception):
+    def __reduce__(self):
+        raise TypeError("not this one")
+
+    def __new__(cls, *args):
+        self = super().__new__(cls, *args)
+        if "again" in args:
+            raise ValueError("nor again")
+        return self
+
+
 def _raised(error):
     try:
         raise error
@@ -65,11 +76,32 @@ def test_a_class_without_an_importable_name_travels_by_value():
     assert type(found).__name__ == "Local"
 
 
-def test_what_cannot_be_pickled_leaves_its_text():
-    found, text = _read(HoldsALock())
+def test_what_an_exception_holds_and_cannot_be_pickled_stays_behind():
+    error = HoldsALock()
+    error.code = 5
+    error.add_note("a note")
+    found, text = _read(error)
+    assert (type(found), found.args, vars(found).keys()) == (HoldsALock, ("locked",), {"code", "__notes__"})
+    assert found.__notes__ == ["a note", "left in the worker, as it cannot be pickled: .lock"]
+    assert text.endswith("HoldsALock: locked\na note")
+    found, _ = _read(ValueError("text", threading.Lock()))
+    assert (type(found), found.args) == (ValueError, ("text", "<lock>"))
+    assert found.__notes__ == ["left in the worker, as it cannot be pickled: .args[1]"]
+
+
+def test_members_of_groups_leave_behind_what_cannot_be_pickled():
+    found, _ = _read(ExceptionGroup("several", [HoldsALock(), TwoArguments(2, "two")]))
+    assert [type(each) for each in found.exceptions] == [HoldsALock, TwoArguments]
+    assert found.exceptions[0].__notes__ == ["left in the worker, as it cannot be pickled: .lock"]
+
+
+def test_what_cannot_be_made_again_leaves_its_text():
+    error = Unspeakable("once")
+    error.args = ("again",)
+    found, text = _read(error)
     assert type(found) is LightworkError
-    assert "HoldsALock: locked" in str(found)
-    assert text.endswith("HoldsALock: locked")
+    assert "Unspeakable: again" in str(found)
+    assert text.endswith("Unspeakable: again")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
@@ -111,15 +143,14 @@ def test_what_stands_behind_an_exception_travels_with_it(how):
 
 
 def test_a_chain_ends_where_it_cannot_travel():
+    behind = Unspeakable("once")
+    behind.args = ("again",)
     try:
-        try:
-            raise HoldsALock
-        except HoldsALock as error:
-            raise ValueError("outer") from error
+        raise ValueError("outer") from behind
     except ValueError as error:
         found = read(describe(error))
     assert isinstance(found.__cause__, RemoteTraceback)
-    assert "HoldsALock: locked" in str(found.__cause__)
+    assert "Unspeakable: again" in str(found.__cause__)
 
 
 def test_groups_keep_their_members():

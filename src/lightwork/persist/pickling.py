@@ -201,7 +201,7 @@ def hands_over() -> bool:
 def _failure(value: object, protocol: int, reason: str | None) -> PicklingFailedError:
     from lightwork.errors import PicklingFailedError
 
-    path, culprit = _culprit(
+    path, culprit = culprit_in(
         value, _callers_name(value), protocol, _FOLLOWED if reason is None else sys.maxsize
     )
     reason = reason or "it is nested too deeply"
@@ -225,8 +225,22 @@ def _fails(value: object, protocol: int) -> bool:
     return True
 
 
-def _culprit(value: object, path: str, protocol: int, levels: int) -> tuple[str, object]:
-    """Follow the first member that fails, for as long as there is one, so many levels down at most."""
+def culprit_in(
+    value: object, path: str, protocol: int = PROTOCOL, levels: int = _FOLLOWED
+) -> tuple[str, object]:
+    """The innermost member that does not pickle, and its path: the first that fails, for as long as there is one.
+
+    Parameters
+    ----------
+    value : object
+        What does not pickle.
+    path : str
+        Its name.
+    protocol : int
+        The protocol of the pickle.
+    levels : int
+        How many levels to go down at most.
+    """
     seen: set[int] = set()
     while id(value) not in seen and len(seen) < levels:
         seen.add(id(value))

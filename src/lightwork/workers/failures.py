@@ -3,8 +3,9 @@
 An exception is a message to the caller: its type and attributes are what `except` clauses look at. So it is pickled
 as itself where that works both ways, which is tried here, in the worker: a class whose constructor takes other
 arguments than ``args`` says pickles well and then breaks its reader. Such ones are written in another form, made again
-without their constructor. Only what neither form can carry travels as its text alone. The exceptions behind it (its
-cause, what it was raised while handling) travel with it in the same way.
+without their constructor; one that holds what cannot be pickled (a lock, a connection) loses that, and a note says so.
+Only what no form can carry travels as its text alone. The exceptions behind it (its cause, what it was raised while
+handling) travel with it in the same way.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _stand_in(text: str) -> LightworkError:
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    for make in (_as_itself, _without_constructor):
+    for make in (_as_itself, _without_constructor, _without_what_stays):
         try:
             data = make(error)
             if type(pickle.loads(data)) is type(error):
@@ -99,15 +100,21 @@ def _as_itself(error: BaseException) -> bytes:
     try:
         return pickle.dumps(error, 5)
     except Exception:
-        import cloudpickle
-
-        return cast(bytes, cloudpickle.dumps(error, 5))
+        return _by_value(error)
 
 
 def _without_constructor(error: BaseException) -> bytes:
+    return _by_value(_Rebuilt(error))
+
+
+def _without_what_stays(error: BaseException) -> bytes:
+    return _by_value(_Reduced(error))
+
+
+def _by_value(value: object) -> bytes:
     import cloudpickle
 
-    return cast(bytes, cloudpickle.dumps(_Rebuilt(error), 5))
+    return cast(bytes, cloudpickle.dumps(value, 5))
 
 
 class _Rebuilt:
@@ -118,16 +125,41 @@ class _Rebuilt:
 
     def __reduce__(self) -> tuple[object, ...]:
         error = self._error
-        return _rebuild, (type(error), _wrapped(error.args), error.__dict__)
+        return _rebuild, (type(error), self._wrapped(error.args), error.__dict__)
+
+    def _wrapped(self, value: object) -> object:
+        """The members of a group are exceptions too, each in need of the same."""
+        if isinstance(value, BaseException):
+            return type(self)(value)
+        if type(value) is tuple:
+            return tuple(map(self._wrapped, value))
+        return list(map(self._wrapped, value)) if type(value) is list else value
 
 
-def _wrapped(value: object) -> object:
-    """The members of a group are exceptions too, each in need of the same."""
-    if isinstance(value, BaseException):
-        return _Rebuilt(value)
-    if type(value) is tuple:
-        return tuple(map(_wrapped, value))
-    return list(map(_wrapped, value)) if type(value) is list else value
+class _Reduced(_Rebuilt):
+    """The same, without what cannot be pickled: an argument becomes the name of its type, an attribute is left out."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        error = self._error
+        state = {name: value for name, value in error.__dict__.items() if _travels(value)}
+        args = [self._wrapped(value) for value in error.args]
+        left = [f".{name}" for name in error.__dict__ if name not in state]
+        for place, value in enumerate(args):
+            if not _travels(value):
+                args[place] = f"<{type(value).__name__}>"
+                left.append(f".args[{place}]")
+        if left:
+            note = f"left in the worker, as it cannot be pickled: {', '.join(left)}"
+            state["__notes__"] = [*state.get("__notes__", ()), note]
+        return _rebuild, (type(error), tuple(args), state)
+
+
+def _travels(value: object) -> bool:
+    try:
+        pickle.loads(_by_value(value))
+    except Exception:
+        return False
+    return True
 
 
 def _rebuild(kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]) -> BaseException:

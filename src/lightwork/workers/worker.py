@@ -344,10 +344,13 @@ class Worker:
             return encode_result(value, self._lay, self._outbox.threshold)
         except Exception as error:
             from lightwork.errors import PicklingFailedError
+            from lightwork.persist.pickling import culprit_in
 
+            path, culprit = culprit_in(value, "result")
             raise PicklingFailedError(
-                f"the result, of type {type(value).__name__}, cannot be pickled and so cannot leave its worker"
-                f" ({type(error).__name__}: {error}); return something that can"
+                f"the {path}, of type {type(culprit).__name__}, cannot be pickled and so cannot leave its worker"
+                f" ({type(error).__name__}: {error}); return something that can",
+                path,
             ) from error
 
     def _lay(self, buffers: Sequence[memoryview]) -> list[int]:
