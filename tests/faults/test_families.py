@@ -242,3 +242,52 @@ def test_a_data_loader_of_torch_in_tasks(method):
     print(Parallel(n_jobs=2)(delayed(load)(i) for i in range(2)))
     """
     assert run(code) == ("[285, 385]\n", "", 0)
+
+
+def test_what_an_initializer_of_main_sets_is_there_for_tasks():
+    code = """
+    from lightwork import Parallel, ProcessExecutor, delayed
+    model, state, config, added = None, {}, {"scale": 2}, None
+    def prepare(value):
+        global model
+        model = scaled(value)
+        state["model"] = model
+        print("prepared", flush=True)
+    def scaled(value): return value * config["scale"]
+    class Asks:
+        def model(self): return model
+    def ask(i): return model, state["model"], Asks().model(), config["scale"]
+    def ask_again(i): return model, state, added
+    def loop(func, *tasks, **options):
+        options = {"initializer": prepare, "initargs": (3,), **options}
+        return set(map(repr, Parallel(n_jobs=2, batch_size=1, **options)(delayed(func)(i) for i in range(8))))
+    for method in "zygote", "spawn":
+        print(*loop(ask, start_method=method))
+        print(*loop(ask_again, start_method=method), *loop(lambda i: model, start_method=method))
+        print(*loop((lambda z: lambda i: (z, model))(1), start_method=method, seed=1))
+    print("---")
+    print(*loop(ask, max_tasks_per_child=2))  # the first workers were told of `ask` later, the others before
+    config["scale"], added = 5, 1
+    print(*loop(ask), *loop(ask_again))
+    def prepare(value):
+        global model
+        model = "another"
+    print(*loop(ask_again))
+    print(*loop(ask_again, initializer=None, initargs=()))
+    with ProcessExecutor(1, initializer=prepare, initargs=(3,)) as executor:
+        print(executor.submit(ask_again, 1).result(), executor.submit(lambda: model).result())
+    """
+    out, err, status = run(code)
+    both = ["(6, 6, 6, 2)", "(6, {'model': 6}, None) 6", "(1, 6)"]
+    assert [line for line in out.splitlines() if line != "prepared"] == [
+        *both,
+        *both,
+        "---",
+        "(6, 6, 6, 2)",
+        "(15, 15, 15, 5) (15, {'model': 15}, 1)",
+        "('another', {}, 1)",
+        "(None, {}, 1)",
+        "('another', {}, 1) another",
+    ]
+    assert out.partition("---")[0].count("prepared") == 2 + 2  # once for each worker
+    assert (err, status) == ("", 0)

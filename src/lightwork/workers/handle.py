@@ -32,12 +32,16 @@ class Make(NamedTuple):
         The pickle of what it ran before its first task.
     memory_limit, most_tasks : int or None
         Bytes of data that it may have; tasks after which it leaves.
+    definitions : bytes or None
+        What the initializer needed of ``__main__``: a function that was defined anew, or that uses a value which has
+        changed since, is another one.
     """
 
     spawn: bool = sys.platform == "darwin"
     initializer: bytes | None = None
     memory_limit: int | None = None
     most_tasks: int | None = None
+    definitions: bytes | None = None
 
 
 DEFAULT_MAKE = Make()

@@ -1,11 +1,11 @@
 """What `multiprocessing` finds in a worker: a ``__main__`` that its children can make again, and an inheritance.
 
-The parent's functions and classes of ``__main__`` are installed here by value (`install`), since the script is not
-to be run again. A child that `multiprocessing` starts in a task by spawn or forkserver looks for them by name in a
-``__main__`` of its own. It makes that of what ``__main__.__spec__.name`` says in the process that asks for the child:
-the name of a module to run, which would find none of what a script or a notebook defines; "__main__" means that there
-is nothing to run. So a worker's ``__main__`` has such a spec, whose name, when it is pickled for a child, installs
-there what this call's tasks may use, and then reads "__main__". Children of children get it in the same way.
+A child that `multiprocessing` starts in a task by spawn or forkserver looks for functions and classes of ``__main__``
+by name, in a ``__main__`` of its own. It makes that of what ``__main__.__spec__.name`` says in the process that asks
+for the child: the name of a module to run, which would find none of what a script or a notebook defines; "__main__"
+means that there is nothing to run. So a worker's ``__main__`` has such a spec, whose name, when it is pickled for a
+child, installs there what the worker was told of in this call, and then reads "__main__". Children of children get
+it in the same way.
 
 Children of `multiprocessing` inherit two things more, and so do workers: the key that lets a manager's proxies
 (`multiprocessing.Manager().dict()`) speak with their manager, and the start method that the program has set.
@@ -16,62 +16,48 @@ A process that was forked from the user's program has the user's ``__main__``; n
 from __future__ import annotations
 
 import importlib.machinery
-import io
 import os
-import pickle
 import sys
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["Settings", "adopt", "forget", "install", "settings"]
+__all__ = ["Settings", "Spec", "adopt", "settings"]
 
 Settings = tuple[bytes, str | None]
 """The key of a process, and the start method that was set in it, if one was."""
-
-_told: list[bytes] = []
-"""What was installed in this call, as it came."""
 
 # What a child runs, which does not know yet where modules lie.
 _IN_A_CHILD: Final = """
 import sys
 sys.path[:] = path
-from lightwork.workers import multiprocess
+from lightwork.workers import main_module
 for definitions in told:
-    multiprocess.install(definitions)
+    main_module.install(definitions)
 """
 
 
-def install(definitions: bytes | bytearray) -> None:
-    """Define what `Definitions.take_new` wrote in this process's ``__main__``."""
-    main = sys.modules["__main__"]
-    reader = pickle.Unpickler(io.BytesIO(definitions))
-    while (found := reader.load()) is not None:
-        vars(main).update(found)
-    _told.append(bytes(definitions))
-    main.__spec__ = _Spec()
-    # A child that `multiprocessing` spawned holds the user's script under this name, and so do its functions.
-    sys.modules["__mp_main__"] = main
+class Spec(importlib.machinery.ModuleSpec):
+    """How to make this ``__main__`` again, for `multiprocessing`.
 
+    Parameters
+    ----------
+    told : list of bytes
+        What `main_module.install` was told; it may grow.
+    """
 
-def forget() -> None:
-    """Tell later children nothing of what was installed so far: another call begins."""
-    _told.clear()
-
-
-class _Spec(importlib.machinery.ModuleSpec):
-    """How to make this ``__main__`` again, for `multiprocessing`."""
-
-    def __init__(self) -> None:
-        super().__init__(_Name("__main__"), None)
+    def __init__(self, told: list[bytes]) -> None:
+        name = _Name("__main__")
+        name.told = told
+        super().__init__(name, None)
 
 
 class _Name(str):
     """ "__main__", which installs this process's definitions where it is unpickled."""
 
-    __slots__ = ()
+    told: list[bytes]
 
     def __reduce__(self) -> tuple[object, ...]:
-        names = {"code": _IN_A_CHILD, "path": _absolute(sys.path), "told": _told.copy()}
+        names = {"code": _IN_A_CHILD, "path": _absolute(sys.path), "told": self.told}
         return eval, ("exec(code) or '__main__'", names)
 
 

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from lightwork.workers import anonymous, functions, limits, multiprocess
+from lightwork.workers import anonymous, functions, limits, main_module, multiprocess
 from lightwork.workers.channel import Channel
 from lightwork.workers.current import CurrentTask, answer_in_process
 from lightwork.workers.entropy import become_different
@@ -169,7 +169,7 @@ class Worker:
             streams.put_back()  # else a call without a seed would draw on from the last task of one that had one
         self._functions.clear()
         self._undefined = None
-        multiprocess.forget()
+        main_module.forget()
         multiprocess.adopt(cast("multiprocess.Settings | None", call["multiprocessing"]))
         sys.path[:] = cast("list[str]", call["path"])
         sys.argv[:] = cast("list[str]", call["argv"])
@@ -218,6 +218,9 @@ class Worker:
         try:
             func, args = cast("tuple[_Callable, tuple[object, ...]]", self._unpickle(pickle.loads, data))
             func(*args)
+            main_module.keep(func)
+            for known in self._functions.values():
+                main_module.equip(known.ready)
         except BaseException as error:
             self._relay.flush()
             self._channel.post(Kind.UNFIT, pickle.dumps(describe(error)))
@@ -226,7 +229,7 @@ class Worker:
 
     def _define(self, body: bytes | bytearray) -> None:
         try:
-            multiprocess.install(body)
+            main_module.install(body)
         except Exception as error:
             error.add_note(
                 "raised in a worker, which could not make what tasks use of __main__ from its pickle"
@@ -257,7 +260,9 @@ class Worker:
 
     def _load(self, data: bytes, places: list[int]) -> _Callable:
         buffers = [self._fetch(place) for place in places]
-        return cast(_Callable, self._unpickle(pickle.loads, data, buffers=buffers))
+        func = cast(_Callable, self._unpickle(pickle.loads, data, buffers=buffers))
+        main_module.equip(func)
+        return func
 
     def _unpickle(self, load: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
@@ -369,6 +374,7 @@ def _working_folder() -> str | None:
 
 def _call(func: _Callable, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     """Runs a function that came inside its task."""
+    main_module.equip(func)
     return func(*args, **kwargs)
 
 

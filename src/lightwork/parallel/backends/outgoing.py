@@ -193,12 +193,18 @@ class Outgoing:
         self._numbers[id(func)] = number
         return number
 
-    def initializer(self, func: Callable[..., object], args: tuple[object, ...]) -> bytes:
-        """The pickle of what new workers run first."""
+    def initializer(
+        self, func: Callable[..., object], args: tuple[object, ...]
+    ) -> tuple[bytes, bytes | None]:
+        """What new workers run first: its pickle, and what that needs of ``__main__``, by value."""
         try:
-            return self._pickler.dumps((func, args), whole=True)[0]
+            data = self._pickler.dumps((func, args), whole=True)[0]
+            new = self._definitions.take_new() if self._defines else None
         except Exception as error:
             raise blame.not_sent(error, None, func, args, {}) from None
+        if new is not None:
+            self._defined.append(new)
+        return data, new
 
     def span(
         self, call: int, first: int, parcels: Sequence[Parcel | Task[object]], attempt: int = 1

@@ -112,11 +112,11 @@ class ProcessCrew:
 
     def _how_made(self) -> Make:
         options = self._options
-        initializer = None
+        initializer = definitions = None
         if options.initializer is not None:
-            initializer = self._outgoing.initializer(options.initializer, options.initargs)
+            initializer, definitions = self._outgoing.initializer(options.initializer, options.initargs)
         spawn = DEFAULT_MAKE.spawn if options.start_method is None else options.start_method == "spawn"
-        return Make(spawn, initializer, options.memory_limit, options.max_tasks_per_child)
+        return Make(spawn, initializer, options.memory_limit, options.max_tasks_per_child, definitions)
 
     def enlarge(self, count: int) -> Sequence[int]:
         """So many workers more; their numbers."""

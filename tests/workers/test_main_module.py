@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from lightwork.workers import multiprocess
+from lightwork.workers import main_module
 from lightwork.workers.payload import Definitions
 
 
@@ -18,7 +18,7 @@ def main(monkeypatch):
     monkeypatch.setitem(sys.modules, "__mp_main__", module)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield module
-    multiprocess.forget()
+    main_module.forget()
 
 
 def define(module, source):
@@ -34,7 +34,7 @@ def told(module, *names):
 
 def become_a_child(monkeypatch):
     """Have another `__main__`, as another process would; returns it."""
-    multiprocess.forget()
+    main_module.forget()
     child = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", child)
     return child
@@ -42,7 +42,7 @@ def become_a_child(monkeypatch):
 
 def test_the_pickled_name_of_main_makes_it_again(main, monkeypatch):
     define(main, "FACTOR = 3\ndef times(x): return helper(x)\ndef helper(x): return x * FACTOR\n")
-    multiprocess.install(told(main, "times"))
+    main_module.install(told(main, "times"))
     name = pickle.dumps(main.__spec__.name)
     for _ in range(2):  # a child's child
         child = become_a_child(monkeypatch)
@@ -57,7 +57,7 @@ def test_modules_that_only_the_worker_can_find_are_found(main, monkeypatch, tmp_
     monkeypatch.chdir(tmp_path)
     sys.path[:] = ["", *sys.path]
     define(main, "from only_there import Base\nclass Special(Base): pass\n")
-    multiprocess.install(told(main, "Special"))
+    main_module.install(told(main, "Special"))
     name = pickle.dumps(main.__spec__.name)
     child = become_a_child(monkeypatch)
     monkeypatch.chdir("/")
@@ -70,9 +70,9 @@ def test_modules_that_only_the_worker_can_find_are_found(main, monkeypatch, tmp_
 
 def test_a_call_tells_nothing_of_those_before(main, monkeypatch):
     define(main, "def old(): pass\ndef new(): pass\n")
-    multiprocess.install(told(main, "old"))
-    multiprocess.forget()
-    multiprocess.install(told(main, "new"))
+    main_module.install(told(main, "old"))
+    main_module.forget()
+    main_module.install(told(main, "new"))
     name = pickle.dumps(main.__spec__.name)
     child = become_a_child(monkeypatch)
     pickle.loads(name)
