@@ -20,7 +20,8 @@ To add a case, append it to the ``CASES`` of an area, which is any module in thi
     CASES = [Case("cache hit, small", cache_hit, is_three, faster(8), calls=1000)]
 
 - ``peer="numpy"`` names another module for the other side; ``prepare_peer=`` is what prepares it
-  where the two do not share an interface. A peer that is not installed is told, and ours is measured alone.
+  where the two do not share an interface. A peer that is not installed is told, and ours is measured alone;
+  so it is with ``peer=""``, where nobody else has what is measured.
 - ``calls`` is how often the work is done in one sample (choose it so that a sample takes 20 ms or more).
 - ``fresh=True`` takes each sample in a new process, without a first untimed run.
 - ``work=10_000, unit="tasks"`` shows a rate; ``unit="B"`` with the number of bytes shows MB/s or GB/s.
@@ -120,7 +121,7 @@ class Outcome:
     ours: list[float] = field(default_factory=list)
     failure: str = ""
     absent: bool = False
-    """Whether the peer is not installed."""
+    """Whether there is no peer here."""
 
     @property
     def ratio(self) -> float:
@@ -239,7 +240,7 @@ def measure(module: str, index: int, case: Case, repeats: int | None = None) -> 
 
 
 def _measure(module: str, index: int, case: Case, rounds: int, bytecode: Path) -> Outcome:
-    outcome = Outcome(case, absent=find_spec(case.peer) is None)
+    outcome = Outcome(case, absent=not case.peer or find_spec(case.peer) is None)
     order: tuple[SideName, ...] = ("ours",) if outcome.absent else ("peer", "ours")
     speaker: SideName = "peer"
     open_sides: dict[SideName, Side] = {}
@@ -321,8 +322,8 @@ class Table:
             if samples
         ]
         if outcome.absent:
-            sides.insert(0, "not installed")
-        if case.peer != "joblib":
+            sides.insert(0, "not installed" if case.peer else "–")
+        if case.peer not in ("joblib", ""):
             sides[0] = f"{case.peer}: {sides[0]}"
         ratio = "–" if outcome.absent else f"{outcome.ratio:.3g}×"
         return self._line([case.name, *sides, ratio, show_target(case), outcome.verdict])

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from heapq import heapreplace
 from math import sqrt
 from pathlib import Path
@@ -227,6 +228,63 @@ def uneven(backend: str) -> Prepare:
     return prepare
 
 
+# --- options ----------------------------------------------------------------------------------------
+
+_TASKS = 20_000
+
+
+def added_by(n_jobs: int, **options: object) -> Prepare:
+    """What an option adds to each task of a loop: the least of some loops with it less the least of as many without."""
+
+    def prepare(lib: ModuleType, folder: Path) -> Work:
+        loops = [lib.Parallel(n_jobs=n_jobs, **said) for said in ({}, options)]
+
+        def took(loop: Any) -> tuple[float, object]:
+            begun = perf_counter()
+            result = loop(lib.delayed(abs)(-i) for i in range(_TASKS))
+            return perf_counter() - begun, result
+
+        def work() -> Figure:
+            rounds = [[took(loop) for loop in loops] for _ in range(3)]
+            without, with_it = (min(seconds for seconds, _ in each) for each in zip(*rounds, strict=True))
+            return Figure((with_it - without) / _TASKS * 1e6, rounds[-1][1][1])
+
+        return work
+
+    return prepare
+
+
+_VARIABLE = ContextVar("_VARIABLE", default=0)
+_VARIABLE.set(1)
+# What each costs in a plain loop too, but for those that do nothing there.
+_OPTIONS: list[tuple[str, dict[str, object], tuple[int, ...]]] = [
+    ("task_timeout", {"task_timeout": 60}, (2,)),
+    ("retries", {"retries": 2}, (2, 1)),
+    ("on_error", {"on_error": "return"}, (2, 1)),
+    ("on_input_error", {"on_input_error": "finish"}, (2,)),
+    ("rerun_lost", {"rerun_lost": False}, (2,)),
+    ("contextvars", {"contextvars": [_VARIABLE]}, (2, 1)),
+    ("worker_names", {"worker_names": True}, (2,)),
+    ("seed", {"seed": 1}, (2, 1)),
+]
+
+
+def _options() -> list[Case]:
+    return [
+        Case(
+            f"a task more, {name}, n_jobs={n_jobs}",
+            added_by(n_jobs, **said),
+            _is_count(_TASKS),
+            at_most(2),
+            peer="",
+            unit="µs",
+            repeats=3,
+        )
+        for name, said, numbers in _OPTIONS
+        for n_jobs in numbers
+    ]
+
+
 # --- generators -------------------------------------------------------------------------------------
 
 _NAPS = 300
@@ -396,4 +454,5 @@ CASES = [
     ),
     Case("200 calls of 10 tasks", calls_in_a_row(200, 10), _is_count(10), faster(8), repeats=3),
     Case("1,000 calls of 4 tasks", calls_in_a_row(1_000, 4), _is_count(4), faster(8), repeats=3),
+    *_options(),
 ]

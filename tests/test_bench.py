@@ -20,7 +20,7 @@ def harness(monkeypatch: pytest.MonkeyPatch):
 
 CASES = """
 import time
-from bench.harness import Case, Figure, faster
+from bench.harness import Case, Figure, at_most, faster
 
 def turns(lib, folder):
     done = folder / "turns"
@@ -55,6 +55,7 @@ CASES = [
     Case("figure", figure, is_result, faster(5), peer="json", unit="MB", repeats=2),
     Case("dies", lambda lib, folder: lambda: __import__("os")._exit(3), nothing, peer="json"),
     Case("absent", turns, nothing, faster(2), peer="no_such_module", repeats=2),
+    Case("alone", turns, nothing, at_most(60), peer="", repeats=2),
     Case("prints", lambda lib, folder: lambda: print("to standard output"), nothing, peer="json", repeats=1),
     Case("no peer", turns, nothing, faster(2), peer="nothing_of_this_name", repeats=3),
 ]
@@ -106,6 +107,13 @@ def test_a_peer_that_is_not_installed_is_left_out(harness, measure) -> None:
     outcome = measure("absent")
     assert (outcome.failure, outcome.peer, len(outcome.ours), outcome.verdict) == ("", [], 2, "shown")
     assert "no_such_module: not installed" in harness.Table([outcome.case], peer="joblib").row(outcome)
+    json.dumps(outcome.as_json())
+
+
+def test_a_case_without_a_peer_is_judged_alone(harness, measure) -> None:
+    outcome = measure("alone")
+    assert (outcome.failure, outcome.peer, len(outcome.ours), outcome.verdict) == ("", [], 2, "met")
+    assert "not installed" not in harness.Table([outcome.case], peer="joblib").row(outcome)
     json.dumps(outcome.as_json())
 
 
