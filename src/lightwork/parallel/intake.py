@@ -121,10 +121,12 @@ class Intake:
         if self._eager:
             self._eager = False
             self._held = self._read(first, maxsize)
-        if block := self._block(count):
+        if self._calls is not None and (block := self._block(count)):
             self.ended = len(block) < count and self._calls is not None
             return block
-        items = self._held_back(count)
+        items: Sequence[object] = ()
+        if self._held:
+            items = self._held_back(count)
         if len(items) < count:
             more = self._read(first + len(items), count - len(items))
             items = [*items, *more] if items else more
@@ -173,9 +175,13 @@ class Intake:
 
     def _read(self, first: int, count: int) -> Sequence[object]:
         """The next tasks: in one block if all may be sent as they are, else each as it was prepared."""
+        if count == 1:
+            for given in self._source:
+                return [self._prepare(first, given)]
+            return ()
         source = islice(self._source, count)
         items: list[object] = []
-        if self._settled is not _NOTHING and count > 1:
+        if self._settled is not _NOTHING:
             func = cast("Callable[..., object]", self._settled)
             if self._encode is None:
                 odd = same(source, func, items.append)

@@ -216,7 +216,7 @@ class Plan:
 
     def room(self) -> int:
         """How many tasks to take from the input now, as one span; 0 for none."""
-        if self._backlog or (self._begun and self._candidate() is None):
+        if self._backlog or (self._begun and not self._idle and self._candidate() is None):
             return 0
         size = self._pace.size
         if self._window == inf:
@@ -374,10 +374,10 @@ class Plan:
         lane.tasks -= count
         if lane.revoked:
             return
-        if lane.spans:
+        if not lane.spans:
+            self._idle.append(lane)
+        elif not lane.spare:
             self._offer(lane)
-            return
-        self._idle.append(lane)
 
     def _offer(self, lane: _Lane) -> None:
         if not lane.spare and self._pace.allows(len(lane.spans), lane.tasks):

@@ -126,6 +126,8 @@ class Pump:
         try:
             while (chunk := self._next()) is not None:
                 results += chunk.results
+                while self._outcomes.ready:
+                    results += self._outcomes.ready.popleft().results
         except BaseException as error:
             self.abort()
             self._guard.note_on(error)
@@ -260,23 +262,28 @@ class Pump:
         if self._recourse.until < inf:
             for index, parcel in self._recourse.due(perf_counter()):
                 self._in_flight.needs(index, [parcel], again=True)
+        begun = perf_counter()
         while True:
-            begun = perf_counter()
             if not plan.waiting():
                 count = 0 if self.exhausted else plan.room()
                 if not count:
                     self._settle()
                     return
                 self._take(count)
-                if not plan.waiting():
-                    continue  # all answered, or the end of the input
             send = plan.next_send(begun)
             if send is None:
-                return
+                if plan.waiting():
+                    return
+                begun = perf_counter()
+                continue  # all answered, or the end of the input
             worker, first, length = send
             attempt = self._recourse.attempts.get(first, 0) + 1
-            cast(Crew, self._crew).send(worker, first, self._in_flight[first], attempt)
-            self._pace.sent(length, perf_counter() - begun)
+            crew = self._crew
+            assert crew is not None
+            crew.send(worker, first, self._in_flight[first], attempt)
+            now = perf_counter()
+            self._pace.sent(length, now - begun)
+            begun = now
 
     def _fill_for_absence(self) -> None:
         """Let workers have all that they may, now: while the reader is away nobody sends."""

@@ -14,7 +14,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice, takewhile
 
 from lightwork.workers.framing import HEAD, MOST_DESCRIPTORS, Frame, FrameDecoder
 
@@ -132,7 +131,12 @@ class Channel:
 
     def _run(self) -> list[bytes | memoryview]:
         """The pieces at the head of the queue that can go in one call: none of them carries descriptors."""
-        return [data for data, _ in takewhile(lambda piece: not piece[1], islice(self._queue, _PIECES))]
+        run: list[bytes | memoryview] = []
+        for data, descriptors in self._queue:
+            if descriptors or len(run) == _PIECES:
+                break
+            run.append(data)
+        return run
 
     def receive(self) -> list[Frame]:
         """All frames that have arrived whole; sets `ended` once the other end has closed."""

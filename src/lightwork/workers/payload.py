@@ -201,13 +201,15 @@ class Definitions:
     ----------
     special : mapping
         How objects of these types are pickled on their way to workers, whatever else pickles them.
+    new : mapping
+        What has been noted and not been taken yet.
     """
 
     def __init__(self, known: Mapping[str, object] = MappingProxyType({})) -> None:
         self.special = {**entropy.reducers(), **filemaps.reducers()}
         self._earlier = known
         self._known = dict(known)
-        self._new: dict[str, object] = {}
+        self.new: dict[str, object] = {}
 
     @property
     def known(self) -> Mapping[str, object]:
@@ -225,7 +227,7 @@ class Definitions:
         ):
             return False
         if self._known.get(name) is not value:
-            self._known[name] = self._new[name] = value
+            self._known[name] = self.new[name] = value
         return True
 
     def dumps_by_name(self, value: object, take: Callable[[pickle.PickleBuffer], bool]) -> bytes:
@@ -238,14 +240,14 @@ class Definitions:
 
     def take_new(self) -> bytes | None:
         """The definitions noted since the last time, by value, as a run of pickles; None if there are none."""
-        if not self._new:
+        if not self.new:
             return None
         from lightwork.workers._by_value import ByValuePickler
 
         file = io.BytesIO()
         pickler = ByValuePickler(file, self)
-        while self._new:
-            fresh, self._new = self._new, {}
+        while self.new:
+            fresh, self.new = self.new, {}
             pickler.dump(fresh)
         pickler.dump(None)
         return file.getvalue()

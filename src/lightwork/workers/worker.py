@@ -102,7 +102,7 @@ class Worker:
 
     def serve(self) -> None:
         """Take frames until told to stop, until the parent has gone, or until nothing has come for long."""
-        obey = {
+        obey: dict[int, Callable[[bytes | bytearray], object]] = {
             Kind.INIT: self._initialize,
             Kind.CALL: self._begin_call,
             Kind.FUNCTION: self._take_function,
@@ -119,7 +119,7 @@ class Worker:
             kind, _, body = self._frames.popleft()
             if kind == Kind.STOP:
                 return
-            obey[Kind(kind)](body)
+            obey[kind](body)
             if self._outdated:
                 self._send_down_to(0)
                 return

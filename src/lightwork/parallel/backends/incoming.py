@@ -7,7 +7,7 @@ out of the worker's outbox. What cannot be read is the failure of its own task, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lightwork.parallel.backends import blame
 from lightwork.parallel.backends.base import Task
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
     from lightwork.workers.anonymous import SharedMap
 
-__all__ = ["Answer", "Reply", "read"]
+__all__ = ["Reply", "cut", "read"]
 
 Reply = tuple[int, int, float, "list[object]", "list[tuple[int, Report]] | None"]
 """The message of a worker: call, first task of the span, seconds, an entry for each result, and what failed."""
 
 
-class Answer(NamedTuple):
-    """A reply as it is meant here.
+def read(
+    reply: Reply, tasks: Sequence[Task[object]], outboxes: Sequence[SharedMap]
+) -> tuple[list[object], dict[int, BaseException], int | None, int]:
+    """What a worker made of these tasks; big buffers lie in its outboxes.
 
-    Attributes
-    ----------
+    Returns
+    -------
     results : list
         One entry for each task that was run; None for those that failed.
     failures : dict
@@ -40,23 +42,10 @@ class Answer(NamedTuple):
     largest : int
         Bytes of the largest buffer that lay there.
     """
-
-    results: list[object]
-    failures: dict[int, BaseException]
-    box: int | None
-    largest: int
-
-    def cut(self, first: int, kept: int) -> None:
-        """Leave nothing but the first so many tasks of a span that began with this one."""
-        del self.results[kept:]
-        for index in [index for index in self.failures if index >= first + kept]:
-            del self.failures[index]
-
-
-def read(reply: Reply, tasks: Sequence[Task[object]], outboxes: Sequence[SharedMap]) -> Answer:
-    """What a worker made of these tasks; big buffers lie in its outboxes."""
     _, first, _, results, failed = reply
     failures: dict[int, BaseException] = {}
+    if failed is None and tuple not in map(type, results):
+        return results, failures, None, 0
     for index, report in failed or ():
         failures[index] = blame.raised(report, index, tasks[index - first])
     box: int | None = None
@@ -75,4 +64,11 @@ def read(reply: Reply, tasks: Sequence[Task[object]], outboxes: Sequence[SharedM
                 index = first + offset
                 results[offset] = None
                 failures[index] = blame.not_read(error, index, tasks[offset])
-    return Answer(results, failures, box, largest)
+    return results, failures, box, largest
+
+
+def cut(results: list[object], failures: dict[int, BaseException], first: int, kept: int) -> None:
+    """Leave nothing but the first so many tasks of a span that began with this one."""
+    del results[kept:]
+    for index in [index for index in failures if index >= first + kept]:
+        del failures[index]

@@ -48,6 +48,9 @@ _SETTLING = 50e-6
 # Milliseconds; poll() takes no more than 24 days.
 _LONGEST_POLL = 86_400_000
 
+# Looked up once: a name of an enumeration costs as much as the call that it is given to.
+_TASKS, _REPLY = int(Kind.TASKS), int(Kind.REPLY)
+
 _calls = itertools.count(1)
 
 
@@ -168,11 +171,13 @@ class ProcessCrew:
         body, tasks, needed = self._outgoing.span(
             self._call, first, cast("Sequence[Parcel | Task[object]]", parcels), attempt
         )
-        for kind, news, descriptors in self._outgoing.news(member.told, needed):
-            self._queue(member, kind, news, descriptors)
+        if needed or self._outgoing.has_news(member.told):
+            for kind, news, descriptors in self._outgoing.news(member.told, needed):
+                self._queue(member, kind, news, descriptors)
         member.owed.append((first, tasks, len(tasks)))
         member.handle.spans += 1
-        self._queue(member, Kind.TASKS, body)
+        member.handle.channel.queue(_TASKS, body)
+        self._unsent.add(member)
 
     def _queue(self, member: Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
         member.handle.channel.queue(kind, body, descriptors)
@@ -252,7 +257,7 @@ class ProcessCrew:
         """Read what a worker has sent; whether there was something."""
         frames = member.handle.channel.receive()
         for kind, _, body in frames:
-            if kind == Kind.REPLY:
+            if kind == _REPLY:
                 self._read_reply(member, body, events)
             elif kind == Kind.UNFIT:
                 raise blame.unfit(pickle.loads(body), self._options.initializer)
@@ -262,14 +267,13 @@ class ProcessCrew:
         return bool(frames)
 
     def _read_reply(self, member: Member, body: bytes | bytearray, events: list[Event]) -> None:
-        reply = cast("incoming.Reply", unpack(body))
-        call, first, seconds, _, _ = reply
+        reply: incoming.Reply = unpack(body)  # type: ignore[assignment]  # a cast costs as much as the unpacking
+        call, first, seconds = reply[:3]
         if call != self._call:
             return
         self._blameless = 0
         _, tasks, kept = member.owed[0]
-        answer = incoming.read(reply, tasks, member.handle.outboxes)
-        results, failures, box, largest = answer
+        results, failures, box, largest = incoming.read(reply, tasks, member.handle.outboxes)
         if box is not None:
             self._queue(member, Kind.FREED, pack(box))
             if largest >= WAITED_FOR:
@@ -281,7 +285,7 @@ class ProcessCrew:
             # another worker has it now, and what this one made of it is dropped.
             if len(results) < kept:
                 events.append(Back(member.handle.number, [(first, len(results))]))
-            answer.cut(first, kept)
+            incoming.cut(results, failures, first, kept)
         over: Iterable[int] = range(first, first + len(results))
         if failures and self._options.retains:
             over = [index for index in over if index not in failures]
