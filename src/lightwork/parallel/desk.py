@@ -11,7 +11,7 @@ Three parties, each with its own state:
 
 Jobs are queued with a worker only while they are measured to be short. A job must not wait behind another that may wait
 for it in turn (at a barrier, say): what lies behind a job that takes longer than a few milliseconds is taken back, and
-begun by whoever is idle. A job that was sent counts as running, though, and cannot be cancelled any more.
+begun by whoever is idle. Until a worker begins it, it can be cancelled, wherever it lies (`claims.py`).
 
 What ends a crew (an initializer that raises, no room for workers) breaks the desk: every job gets that error. A worker
 that dies does not: the job that it ran fails, and another worker takes its place.
@@ -21,56 +21,28 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Final, cast
 
 from lightwork.errors import LightworkError
-from lightwork.parallel.backends import blame, processes
-from lightwork.parallel.backends.base import Back, CrewOptions, Died, Done, Event, Task
+from lightwork.parallel.backends import processes
+from lightwork.parallel.backends.base import Back, CrewOptions, Died, Done, Event
 from lightwork.parallel.backends.outgoing import Written, write_down
 from lightwork.parallel.batching import Pace
+from lightwork.parallel.claims import Job, Place
 from lightwork.parallel.plan import Plan
 from lightwork.workers.pool import lend_pool
-from lightwork.workers.segments import Segment, SharedSegments
+from lightwork.workers.segments import SharedSegments
 
-__all__ = ["Desk", "Job"]
+__all__ = ["Desk"]
 
 # Seconds without a job after which the workers are free for others. Chosen by guess: hiring them again takes a
 # fraction of a millisecond, so little is lost; and workers must not be held for minutes, as idle ones leave then.
 _IDLE: Final = 1.0
-
-
-class Job:
-    """A call that was submitted.
-
-    Attributes
-    ----------
-    index : int
-        Its number, counted from 0.
-    future : Future
-        Who waits for it.
-    task : Task
-        The call itself, to be named in errors.
-    finish : callable or None
-        Turns what the worker returned into the result.
-    """
-
-    __slots__ = ("finish", "future", "gone", "index", "is_defined", "numbers", "segments", "task", "written")
-
-    def __init__(self, task: Task[object], finish: Callable[[object], object] | None) -> None:
-        self.index = -1
-        self.future: Future[object] = Future()
-        self.task = task
-        self.finish = finish
-        self.is_defined = False
-        self.written: Written | None = None
-        self.numbers: Sequence[int] = ()
-        self.segments: list[Segment] = []
-        self.gone: Sequence[int] = ()
 
 
 _Ended = tuple[Job, object, "BaseException | None"]
@@ -115,6 +87,7 @@ class Desk:
         self._hired = 0
         self._looked = 0.0
         self._out: dict[int, Job] = {}
+        self._lanes: defaultdict[int, deque[Job]] = defaultdict(deque)
         self._definitions: list[bytes] = []
 
     # --- whoever submits ----------------------------------------------------------------------------
@@ -223,12 +196,13 @@ class Desk:
         return True
 
     def _cancel(self) -> None:
-        """Cancel what was not sent; whoever waits for it is told now."""
+        """Cancel what has not begun; whoever waits for it is told now."""
         waiting, self._backlog = self._backlog, deque()
         for job in waiting:
             job.future.cancel()
-            job.future.set_running_or_notify_cancel()
             self._drop(job)
+        for job in list(self._out.values()):
+            job.future.cancel()
 
     def _hand_out(self) -> None:
         """Send what the plan allows."""
@@ -243,7 +217,7 @@ class Desk:
                 if not plan.room():
                     return
                 job = self._backlog.popleft()
-                if not job.future.set_running_or_notify_cancel():
+                if job.claim.withdrawn:
                     self._drop(job)
                     continue
                 self._out[job.index] = job
@@ -253,9 +227,24 @@ class Desk:
             if send is None:
                 return
             job = self._out[send.first]
-            self._send(send.worker, job, cast(processes.ProcessCrew, self._crew), cast(Written, job.written))
+            lane = self._lanes[send.worker]
+            give = partial(self._send, send.worker, job)
+            if job.claim.queue(give) if lane else job.future.begin() and give():
+                lane.append(job)
+            else:
+                self._let_go(send.worker, job)
 
-    def _send(self, worker: int, job: Job, crew: processes.ProcessCrew, written: Written) -> None:
+    def _let_go(self, worker: int, job: Job) -> None:
+        """No worker will run this job, which was cancelled while it lay with one, or on its way there."""
+        self._plan.done(worker, job.index, self._looked)
+        del self._out[job.index]
+        if job.was_sent:
+            cast(processes.ProcessCrew, self._crew).forget([job.index])
+        else:
+            self._drop(job)
+
+    def _send(self, worker: int, job: Job) -> Place:
+        crew, written = cast(processes.ProcessCrew, self._crew), cast(Written, job.written)
         if job.gone:
             crew.drop_segments(job.gone)
             job.gone = ()
@@ -264,7 +253,9 @@ class Desk:
             self._definitions.append(written.definitions)
             crew.define(written.definitions)
         parcel = crew.admit(job.index, job.task, written.data, job.numbers, job.segments)
+        job.was_sent = True
         crew.send(worker, job.index, [parcel])
+        return crew.place(worker)
 
     def _drop(self, job: Job) -> None:
         if job.segments:
@@ -286,6 +277,7 @@ class Desk:
         self._hired = wanted
         self._pace = Pace(1)
         self._plan = Plan(inf, self._pace, in_batches=False, workers=self._count)
+        self._lanes.clear()
         self._plan.begin(crew.workers)
         with self._lock:
             self._ring = crew.listen()
@@ -332,27 +324,50 @@ class Desk:
             elif isinstance(event, Died):
                 self._died(event, ended)
             elif isinstance(event, Back):
-                for first, kept in reversed(event.kept):  # each goes before what came back already
-                    self._plan.back(event.worker, first, kept)
+                self._back(event)
             else:
                 self._plan.up(event.worker)
         if ended and self._backlog and self._crew is not None:
             self._hand_out()
             self._crew.flush()
         for job, result, error in ended:
-            _settle(job, result, error)
+            job.settle(result, error)
 
     def _done(self, done: Done, ended: list[_Ended]) -> None:
         if not self._plan.done(done.worker, done.first, self._looked):
             return  # it was sent to another meanwhile
         self._pace.ran(1, done.seconds)
         failure = None if done.failures is None else done.failures[done.first]
-        ended.append((self._out.pop(done.first), done.results[0], failure))
+        job = self._out.pop(done.first)
+        self._left(done.worker, job)
+        ended.append((job, done.results[0], failure))
+
+    def _left(self, worker: int, *jobs: Job) -> None:
+        """A worker has these jobs no longer; it begins the next, if that was not cancelled."""
+        lane = self._lanes[worker]
+        for job in jobs:
+            lane.remove(job)
+            job.claim.come_back()
+        if lane:
+            lane[0].future.begin()
+
+    def _back(self, back: Back) -> None:
+        jobs = [self._out[first] for first, _ in back.kept]
+        self._left(back.worker, *jobs)
+        for job in reversed(jobs):  # each goes before what came back already
+            if job.claim.withdrawn:
+                self._let_go(back.worker, job)
+            else:
+                self._plan.back(back.worker, job.index, 0)
 
     def _died(self, died: Died, ended: list[_Ended]) -> None:
         blamed = self._plan.died(died.worker, died.claimed).blamed
         if blamed is not None:
-            ended.append((self._out.pop(blamed), None, died.error))
+            job = self._out.pop(blamed)
+            if job.future.begin():
+                ended.append((job, None, died.error))
+        for job in self._lanes.pop(died.worker, ()):
+            job.claim.come_back()
 
     # --- the end ------------------------------------------------------------------------------------
 
@@ -377,6 +392,9 @@ class Desk:
         self._backlog.clear()
         out, self._out = self._out, {}
         crew, self._crew = self._crew, None
+        for job in out.values():
+            if job.claim.runs():
+                job.future.begin()
         try:
             if crew is not None:
                 if out:
@@ -390,36 +408,14 @@ class Desk:
             if self._segments is not None:
                 self._segments.close()
         finally:
+            for job in out.values():
+                job.claim.come_back()
             self._disappoint([*out.values(), *left])
 
     def _disappoint(self, jobs: Sequence[Job]) -> None:
         """Tell those who wait for jobs that will not be done."""
         for job in jobs:
-            if job.future.running():
-                job.future.set_exception(self.broken or _killed(job))
+            if self.broken is None and job.future.cancel():
                 continue
-            if self.broken is None:
-                job.future.cancel()
-            if job.future.set_running_or_notify_cancel():
-                job.future.set_exception(cast(BaseException, self.broken))
-
-
-def _killed(job: Job) -> BaseException:
-    from lightwork.errors import WorkerDied
-
-    call = blame.shown_call(*job.task)
-    return WorkerDied(
-        f"the workers were killed by their executor, one of them while it ran {call}", job.index
-    )
-
-
-def _settle(job: Job, result: object, error: BaseException | None) -> None:
-    if error is None and job.finish is not None:
-        try:
-            result = job.finish(result)
-        except Exception as failure:
-            error = failure
-    if error is None:
-        job.future.set_result(result)
-    else:
-        job.future.set_exception(error)
+            if job.future.begin():
+                job.future.set_exception(self.broken or job.killed())

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.parallel.backends.base import CrewOptions
-from lightwork.parallel.desk import Desk, Job
+from lightwork.parallel.claims import Job
+from lightwork.parallel.desk import Desk
 from lightwork.parallel.options import chosen, crew_options, whole
 from lightwork.settings import MmapMode, StartMethod, default, environment, parse_size, resolve
 from lightwork.workers import failures

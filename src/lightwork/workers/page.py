@@ -3,7 +3,8 @@
 Words, each written by one side. The worker counts the spans that it has begun in its life in `begun`, and
 writes `claimed` before each task. The parent writes `limit`, the number of the last span whose tasks are called off;
 those that the worker finds called off after its claim it does not run but gives back. So the parent knows which task
-was running when a worker died, and can take back what has not begun from one that runs long. None is ever reset.
+was running when a worker died, and can take back what has not begun from one that runs long. A single span is called
+off by its number in `withdrawn`, a ring: more spans than it has places never lie with a worker. None is ever reset.
 
 Where tasks have a time limit, the worker also writes `STARTED` when a task's function begins, and 0 when it ends: the
 time, whose lowest bits are those of the claim. In one word they cannot be read apart, so that no task is ever
@@ -21,11 +22,14 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 
 from lightwork.workers import anonymous
 
-__all__ = ["Page"]
+__all__ = ["SETTLING", "Page"]
+
+# Between calling tasks off and looking at the claim: processors hold back a store for less than a microsecond.
+SETTLING = 50e-6
 
 _SIZE = 4096
 _CLAIM_BITS = 0xFFFF
@@ -37,7 +41,8 @@ class Page:
     Task numbers are stored one higher than they are, so that a page of zeros claims nothing.
     """
 
-    CLAIMED, LIMIT, BEGUN, STARTED = range(4)
+    CLAIMED, LIMIT, BEGUN, STARTED, WITHDRAWN = range(5)
+    RING = 64
     __slots__ = ("_map", "words")
 
     def __init__(self, descriptor: int) -> None:
@@ -72,6 +77,22 @@ class Page:
     def call_off(self, spans: int) -> None:
         """Have the worker begin no more tasks of its first so many spans."""
         self.words[self.LIMIT] = spans
+
+    def withdraw(self, span: int) -> bool:
+        """Call one span off, from any thread; whether that was in time: its worker has not begun it, and never will."""
+        try:
+            self.words[self.WITHDRAWN + span % self.RING] = span
+            sleep(SETTLING)
+            return self.words[self.BEGUN] < span
+        except ValueError:
+            return False  # the page is closed: its worker has ended, whatever it had begun
+
+    def has_begun(self, span: int) -> bool:
+        """Whether the worker has begun a span; any thread may ask."""
+        try:
+            return self.words[self.BEGUN] >= span
+        except ValueError:
+            return False  # as above
 
     def close(self) -> None:
         """Unmap the page."""

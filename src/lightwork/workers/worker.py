@@ -289,6 +289,8 @@ class Worker:
         several = None if type(numbers) is int else cast("list[int]", numbers)
         fixed = None if several or numbers == INSIDE else self._functions[cast(int, numbers)].ready
         begun = time.perf_counter()
+        if words[Page.WITHDRAWN + span % Page.RING] == span:
+            entries = []
         for index, entry in enumerate(entries, first):
             words[0] = index + 1  # Page.CLAIMED and Page.LIMIT, without the cost of a name
             if words[1] >= span:

@@ -33,6 +33,7 @@ from lightwork.workers.handle import DEFAULT_MAKE, Make, WorkerHandle
 from lightwork.workers.interrupts import held_back
 from lightwork.workers.launch import fork_zygote
 from lightwork.workers.outboxes import WAITED_FOR
+from lightwork.workers.page import SETTLING, Page
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.pool import Pool, lend_pool
 from lightwork.workers.relay import deliver
@@ -42,9 +43,6 @@ __all__ = ["ProcessCrew", "lend"]
 
 # Workers that end before they claim anything are replaced; so many in a row mean that none can live here.
 _MOST_BLAMELESS_DEATHS = 10
-# Between calling tasks off and looking at the claim: processors hold back a store for less than a microsecond.
-_SETTLING = 50e-6
-
 # Milliseconds; poll() takes no more than 24 days.
 _LONGEST_POLL = 86_400_000
 
@@ -179,6 +177,11 @@ class ProcessCrew:
         member.handle.channel.queue(_TASKS, body)
         self._unsent.add(member)
 
+    def place(self, worker: int) -> tuple[Page, int]:
+        """Where what a worker was sent last can be withdrawn: its control page, and the number of the span there."""
+        handle = self._members[worker].handle
+        return handle.page, handle.spans
+
     def _queue(self, member: Member, kind: int, body: bytes, descriptors: Sequence[int] = ()) -> None:
         member.handle.channel.queue(kind, body, descriptors)
         self._unsent.add(member)
@@ -208,7 +211,7 @@ class ProcessCrew:
         for member in members:
             member.revoked = True
             member.handle.page.call_off(member.handle.spans)
-        sleep(_SETTLING)
+        sleep(SETTLING)
         return [Back(member.handle.number, kept) for member in members if (kept := member.give_up())]
 
     # --- receiving ---
@@ -280,11 +283,11 @@ class ProcessCrew:
                 self.flush()  # the worker may wait for it, and our caller may be away for long
         # Not before: a worker whose reply was read by half must not serve another call.
         member.owed.popleft()
-        if member.revoked:
-            # It may have run less than it was to keep; and more, if a task began while it was taken back: then
-            # another worker has it now, and what this one made of it is dropped.
-            if len(results) < kept:
-                events.append(Back(member.handle.number, [(first, len(results))]))
+        if len(results) < kept:  # it was taken back, or withdrawn
+            events.append(Back(member.handle.number, [(first, len(results))]))
+        elif member.revoked:
+            # It may have run more than it was to keep, if a task began while it was taken back: then another worker
+            # has it now, and what this one made of it is dropped.
             incoming.cut(results, failures, first, kept)
         over: Iterable[int] = range(first, first + len(results))
         if failures and self._options.retains:
