@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -614,3 +615,26 @@ def test_calls_load_nothing_of_the_engine(run):
     print([name for name in heavy if name in sys.modules])
     """
     assert run(program) == "[]\n"
+
+
+_IMPORTS = """
+import sys
+from lightwork import Memory
+
+def double(x):
+    return 2 * x
+
+double = Memory(sys.argv[1], verbose=0).cache(double)
+double(1)
+names = "inspect dis sysconfig platform queue numpy asyncio json lightwork.persist.writer lightwork.memory.quota"
+print(*[name for name in names.split() if name in sys.modules])
+"""
+
+
+def test_a_first_call_imports_little_and_a_hit_still_less(tmp_path):
+    """The start of a program is most of what a second run costs."""
+    program = tmp_path / "program.py"
+    program.write_text(_IMPORTS)
+    command = [sys.executable, str(program), str(tmp_path / "cache")]
+    said = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2)]
+    assert said == ["json lightwork.persist.writer\n", "\n"]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import __future__
 
 import ast
-import copy
 import linecache
 import opcode
 import sys
@@ -232,6 +231,8 @@ def _match_in(code: types.CodeType, statement: ast.stmt, file: File) -> ast.AST 
     if len(nodes) == 1:
         return _match_one(code, statement, nodes, file)
     # Several on one line: compile a copy in which each lies on lines of its own, and see which one is `code`.
+    import copy
+
     spread = copy.deepcopy(statement)
     twins = dict(zip(map(id, ast.walk(statement)), ast.walk(spread), strict=True))
     starts = [_SPREAD * (1 + place) + code.co_firstlineno for place in range(len(nodes))]

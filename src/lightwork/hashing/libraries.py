@@ -12,7 +12,6 @@ import functools
 import os
 import re
 import sys
-import sysconfig
 import types
 
 _FOLDERS = ("site-packages", "dist-packages")
@@ -20,9 +19,19 @@ _FOLDERS = ("site-packages", "dist-packages")
 
 @functools.cache
 def _standard_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    found = {os.path.realpath(paths[key]) + os.sep for key in ("stdlib", "platstdlib") if key in paths}
-    return tuple(found | {paths[key] + os.sep for key in ("stdlib", "platstdlib") if key in paths})
+    """The folders of the standard library: of what is in Python, and of what is compiled for this machine.
+
+    Most installations have one for both; asking `sysconfig`, which knows all, costs 1.5 ms of a program's first call.
+    """
+    found = {f"{sys.base_exec_prefix}/{sys.platlibdir}/python{sys.version_info[0]}.{sys.version_info[1]}"}
+    if os.sep == "/" and (file := getattr(os, "__file__", None)):
+        found.add(os.path.dirname(file))
+    else:
+        import sysconfig
+
+        paths = sysconfig.get_paths()
+        found |= {paths[key] for key in ("stdlib", "platstdlib") if key in paths}
+    return tuple({folder + os.sep for each in found for folder in (each, os.path.realpath(each))})
 
 
 @functools.lru_cache(4096)

@@ -14,9 +14,8 @@ Pure: nothing here touches a file, the clock or the state of the process.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
-from inspect import Parameter
+from types import FunctionType
 from typing import Final, NamedTuple
 
 from lightwork.errors import OptionError
@@ -32,10 +31,26 @@ class Omitted:
     """Stands, as a class, for an argument left to a default we do not know; marks calls left as spelled."""
 
 
-_STARS: Final[dict[inspect._ParameterKind, str]] = {
-    Parameter.VAR_POSITIONAL: "*",
-    Parameter.VAR_KEYWORD: "**",
-}
+# The kinds of parameters, numbered as `inspect` does.
+_POSITIONAL_ONLY: Final = 0
+_POSITIONAL_OR_KEYWORD: Final = 1
+_VAR_POSITIONAL: Final = 2
+_KEYWORD_ONLY: Final = 3
+_VAR_KEYWORD: Final = 4
+
+_STARS: Final = {_VAR_POSITIONAL: "*", _VAR_KEYWORD: "**"}
+
+
+class _NoDefault:
+    """Stands, as a class, for the default of a parameter that has none."""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a function; plain functions are read here, since importing `inspect` takes 2 ms."""
+
+    name: str
+    kind: int
+    default: object = _NoDefault
 
 
 class Binder(NamedTuple):
@@ -137,18 +152,18 @@ def _compile(parameters: list[Parameter], kept: list[Parameter], filled: bool) -
     last = None
     for number, parameter in enumerate(parameters):
         kind, name = parameter.kind, parameter.name
-        if last is Parameter.POSITIONAL_ONLY and kind is not last:
+        if last is _POSITIONAL_ONLY and kind is not last:
             spelled.append("/")
-        if kind is Parameter.KEYWORD_ONLY and last not in (kind, Parameter.VAR_POSITIONAL):
+        if kind is _KEYWORD_ONLY and last not in (kind, _VAR_POSITIONAL):
             spelled.append("*")
         last = kind
-        if parameter.default is Parameter.empty:
+        if parameter.default is _NoDefault:
             spelled.append(_STARS.get(kind, "") + name)
         else:
             default = parameter.default if filled else (Omitted, parameter.default)
             defaults[f"_{number}"] = default
             spelled.append(f"{name}=_{number}")
-    if last is Parameter.POSITIONAL_ONLY:
+    if last is _POSITIONAL_ONLY:
         spelled.append("/")
     returned = "".join(f"{p.name}, " for p in kept)
     exec(f"def bind({', '.join(spelled)}): return ({returned})", defaults)
@@ -173,7 +188,7 @@ def _signature(function: Callable[..., object]) -> tuple[list[Parameter], bool] 
     own = _own_signature(function)
     if own is None:
         return None
-    if [p.kind for p in own[0]] != [Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD]:
+    if [p.kind for p in own[0]] != [_VAR_POSITIONAL, _VAR_KEYWORD]:
         return own
     inner = _signature(wrapped)
     if inner is None:
@@ -182,15 +197,49 @@ def _signature(function: Callable[..., object]) -> tuple[list[Parameter], bool] 
 
 
 def _own_signature(function: Callable[..., object]) -> tuple[list[Parameter], bool] | None:
-    try:
-        found = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return None
-    stated = getattr(function, "__signature__", None) is not None
-    parameters = list(found.parameters.values())
+    """The parameters of a function itself, and whether they are its own, not only stated (``__signature__``)."""
+    stated = False
+    if type(function) is FunctionType and function.__dict__.keys() <= _SAYS_NOTHING:
+        parameters = _parameters_of(function)
+    else:
+        import inspect
+
+        try:
+            found = inspect.signature(function, follow_wrapped=False)
+        except (TypeError, ValueError):
+            return None
+        stated = getattr(function, "__signature__", None) is not None
+        parameters = [
+            Parameter(p.name, int(p.kind), _NoDefault if p.default is p.empty else p.default)
+            for p in found.parameters.values()
+        ]
     if any(not p.name.isidentifier() for p in parameters):
         return None
     return parameters, not stated
+
+
+# Attributes of a function that do not state another signature.
+_SAYS_NOTHING: Final = frozenset({"__wrapped__"})
+
+
+def _parameters_of(function: FunctionType) -> list[Parameter]:
+    """The parameters of a plain function, from its code and its defaults."""
+    code, by_keyword = function.__code__, function.__kwdefaults__ or {}
+    names, count, only = code.co_varnames, code.co_argcount, code.co_posonlyargcount
+    defaults = (function.__defaults__ or ())[-count:] if count else ()
+    filled = (*[_NoDefault] * (count - len(defaults)), *defaults)
+    found = [
+        Parameter(name, _POSITIONAL_ONLY if place < only else _POSITIONAL_OR_KEYWORD, default)
+        for place, (name, default) in enumerate(zip(names[:count], filled, strict=True))
+    ]
+    end = count + code.co_kwonlyargcount
+    rest = iter(names[end:])
+    if code.co_flags & 0x04:  # inspect.CO_VARARGS
+        found.append(Parameter(next(rest), _VAR_POSITIONAL))
+    found += [Parameter(name, _KEYWORD_ONLY, by_keyword.get(name, _NoDefault)) for name in names[count:end]]
+    if code.co_flags & 0x08:  # inspect.CO_VARKEYWORDS
+        found.append(Parameter(next(rest), _VAR_KEYWORD))
+    return found
 
 
 def _passes_keywords_on(function: Callable[..., object]) -> bool:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from lightwork.memory.quota import seconds_of
-
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -17,18 +15,24 @@ Lifetime: TypeAlias = "float | str | timedelta"
 Expires: TypeAlias = "Lifetime | Callable[[dict[str, object]], Lifetime]"
 
 
+def _seconds(span: object, option: str) -> float:
+    from lightwork.memory.quota import seconds_of  # here, because few functions have results that expire
+
+    return seconds_of(span, option)
+
+
 def lifetime(expires: Expires | None) -> float | Callable[[dict[str, object]], Lifetime] | None:
     """What `expires` means: seconds, or a function of an entry's metadata that tells them; None for ever."""
     if expires is None or callable(expires):
         return expires
-    return seconds_of(expires, "expires")
+    return _seconds(expires, "expires")
 
 
 def is_fresh(
     metadata: dict[str, object], life: float | Callable[[dict[str, object]], Lifetime], now: float
 ) -> bool:
     """Whether an entry may still be used."""
-    seconds = seconds_of(life(metadata), "expires") if callable(life) else life
+    seconds = _seconds(life(metadata), "expires") if callable(life) else life
     written = metadata.get("time")
     return isinstance(written, int | float) and now - written < seconds
 
@@ -62,7 +66,7 @@ class expires_after:  # noqa: N801 - joblib's name
         from datetime import timedelta
 
         span = timedelta(days, seconds, microseconds, milliseconds, minutes, hours, weeks)
-        self.seconds = seconds_of(span, "expires_after")
+        self.seconds = _seconds(span, "expires_after")
 
     def __call__(self, metadata: Mapping[str, object]) -> bool:
         """Whether the entry with this metadata may still be used."""

@@ -13,7 +13,6 @@ whether they hold something there or not. The caller's objects are read, never c
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from types import MemberDescriptorType
 from typing import NamedTuple, cast
@@ -123,6 +122,8 @@ def _with_attribute(value: object, name: str, item: object) -> object:
 
 def _twin(value: object) -> object:
     """A shallow copy, whose changes are certain not to reach the value itself."""
+    import copy
+
     twin = copy.copy(value)
     shared = twin is value or (hasattr(value, "__dict__") and vars(twin) is vars(value))
     if shared or type(twin) is not type(value):

@@ -35,7 +35,6 @@ from lightwork.memory.options import (
     check_verbose,
     check_versions,
 )
-from lightwork.memory.quota import Limits, seconds_of, victims
 from lightwork.memory.stores.local import LocalStore, remove
 from lightwork.memory.telling import tell
 from lightwork.observe.notices import warn
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from lightwork.memory.freshness import Expires
     from lightwork.memory.inquiry import EntryRecord, Stats
+    from lightwork.memory.quota import Limits
 
 __all__ = ["Memory"]
 
@@ -326,6 +326,8 @@ class Memory:
         """
         if self.store_backend is None:
             return
+        from lightwork.memory.quota import Limits, victims
+
         limits = _limits(bytes_limit, items_limit, age_limit) or Limits()
         gone = victims(
             self.store_backend.held(),
@@ -419,14 +421,17 @@ def _limits(
     bytes_limit: int | str | None, items_limit: int | None, age_limit: timedelta | float | str | None
 ) -> Limits | None:
     """The limits that were said; None if none were."""
+    if bytes_limit is items_limit is age_limit is None:
+        return None
+    from lightwork.memory.quota import Limits, seconds_of
+
     if items_limit is not None and items_limit < 0:
         raise OptionError(f"items_limit={items_limit} is negative; say how many results may be kept")
-    limits = Limits(
+    return Limits(
         None if bytes_limit is None else parse_size(bytes_limit, "bytes_limit"),
         items_limit,
         None if age_limit is None else seconds_of(age_limit, "age_limit"),
     )
-    return limits if limits != Limits() else None
 
 
 def _names(ignore: Sequence[str] | None) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightwork.persist.reader import load, load_path, read_bytes, read_value
-from lightwork.persist.writer import dump
 
 if TYPE_CHECKING:
     from lightwork.persist.checks import FileCheck, reseal_file, verify_file, verify_objects
     from lightwork.persist.inspection import FileReport, inspect_file
+    from lightwork.persist.writer import dump
 
 __all__ = [
     "FileCheck",
@@ -25,10 +25,11 @@ __all__ = [
     "verify_objects",
 ]
 
-# What few programs need is imported when it is first asked for.
+# What few programs need is imported when it is first asked for; and what writes, because a second run often only reads.
 _LATE = {
     "FileCheck": "checks",
     "FileReport": "inspection",
+    "dump": "writer",
     "inspect_file": "inspection",
     "reseal_file": "checks",
     "verify_file": "checks",

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import platform
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pickle import PickleBuffer
-from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 from xxhash import xxh3_128
@@ -48,7 +46,7 @@ class Emission(NamedTuple):
 
 
 _ABOUT: Final = json.dumps(
-    {"lightwork": __version__, "python": platform.python_version(), "byteorder": sys.byteorder},
+    {"lightwork": __version__, "python": sys.version.split()[0], "byteorder": sys.byteorder},
     separators=(",", ":"),
 )[:-1]
 
@@ -168,6 +166,8 @@ def _digesting(blocks: Iterator[memoryview], digest: xxh3_128 | None) -> Iterato
 
 def _ahead(blocks: Iterator[memoryview]) -> Generator[memoryview]:
     """The same blocks, made in a thread while the ones before are written."""
+    from queue import SimpleQueue  # here, because few values are that large
+
     ready: SimpleQueue[memoryview | BaseException | None] = SimpleQueue()
     room = threading.Semaphore(arrays.AHEAD)
     stopped = threading.Event()

@@ -396,6 +396,16 @@ def metadata_at(data: bytes, place: int) -> bytes:
     return data[place:-_FIXED]
 
 
+def metadata_in(user: bytes) -> dict[str, object]:
+    """The user's metadata as they were given; `json` is not imported where there are none."""
+    if not user:
+        return {}
+    import json
+
+    found: dict[str, object] = json.loads(user)
+    return found
+
+
 class Span(NamedTuple):
     """A stretch of the stream in a file, and what of it is pickled when its buffer comes from outside.
 

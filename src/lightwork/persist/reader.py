@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import io
-import json
 import mmap
 import os
 import pickle
@@ -120,8 +119,7 @@ def read_bytes(data: bytes, name: str) -> Loaded:
     found = layout.check_small(data)
     if found is None:
         return _from_memory(data, name, native=True)
-    user = layout.metadata_at(data, found[1])
-    return _checked(data, found[0], name), json.loads(user) if user else {}
+    return _checked(data, found[0], name), layout.metadata_in(layout.metadata_at(data, found[1]))
 
 
 def read_value(data: bytes, name: str) -> object:
@@ -381,7 +379,7 @@ def _unpickled(
         if collecting:
             gc.enable()
     versions.check(found.versions, name)
-    return value, json.loads(found.user) if found.user else {}
+    return value, layout.metadata_in(found.user)
 
 
 # --- what is said ---------------------------------------------------------------------------------

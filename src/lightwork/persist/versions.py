@@ -6,7 +6,6 @@ functions of the one, and the other reads its older pickles by its own promise.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection
 from typing import Final
@@ -25,6 +24,8 @@ def of(classes: Collection[type]) -> bytes:
     if not classes:
         return b""
     names = {cls.__module__.partition(".")[0] for cls in classes}
+    import json
+
     found = {}
     for name in sorted(names - sys.stdlib_module_names - {"__main__", "lightwork"}):
         version = getattr(sys.modules.get(name), "__version__", None)
@@ -42,6 +43,8 @@ def check(versions: bytes, name: str) -> None:
     """Warn, once a file, of packages whose version is another one by now; their classes have been loaded."""
     if is_known(versions):
         return
+    import json
+
     drifted = []
     for package, then in json.loads(versions).items():
         now = getattr(sys.modules.get(package), "__version__", then)

@@ -22,10 +22,9 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from lightwork.memory.quota import Held, Limits
-
 if TYPE_CHECKING:
     from lightwork.memory.budget import Budget
+    from lightwork.memory.quota import Held, Limits
 
 __all__ = ["SHARED_FILE", "LocalStore", "make_folder", "remove"]
 
@@ -93,6 +92,8 @@ class LocalStore:
 
     def held(self, shard: str | None = None) -> Iterator[Held]:
         """All entries, or those of a shard, with their sizes and last uses."""
+        from lightwork.memory.quota import Held
+
         for folder in self._shards() if shard is None else [f"{self.folder}/{shard}"]:
             for each in _scan(folder):
                 if _ENTRY.fullmatch(each.name):
