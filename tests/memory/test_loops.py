@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from lightwork import Parallel, delayed
+from lightwork import Parallel, ProcessExecutor, delayed
 
 _SOURCE = """
 import os
@@ -66,6 +66,15 @@ def test_workers_compute_and_the_parent_answers(module, log, mode):
     assert os.getpid() not in {pid for _, pid in log()}
     assert features.square(x=3, dtype=float)[0] == 9
     assert len(log()) == 6
+
+
+def test_equal_calls_in_an_executor_are_computed_once(module, log):
+    """Each is sent; whichever worker is second waits for the first, and finds the result."""
+    features = module(_SOURCE.format(mode=None))
+    with ProcessExecutor(2) as executor:
+        jobs = [executor.submit(features.square, x % 3) for x in range(12)]
+        assert [job.result()[0] for job in jobs] == [(x % 3) ** 2 for x in range(12)]
+    assert sorted(what for what, _ in log()) == [0, 1, 2]
 
 
 def test_equal_calls_in_one_loop_are_computed_once(module, log):
@@ -134,7 +143,7 @@ _SCRIPT = (
     _SOURCE.format(mode=None)
     + """
 import sys, signal
-from lightwork import Parallel, delayed
+from lightwork import Parallel, ProcessExecutor, delayed
 
 if __name__ == "__main__":
     results = Parallel(n_jobs=2, return_as="generator", batch_size=1)(delayed(square)(x) for x in range(40))
