@@ -1,4 +1,4 @@
-"""`Parallel` and `delayed`: what people write. Options are checked here, put together, and given to a pump.
+"""`Parallel`: what people write. Options are checked here; what is made of them at a call is in `running`.
 
 A `Parallel` holds options only. Each call makes its own plan, pace, outcomes and crew, so calls are independent of each
 other: several generators of one object may live at once, and threads may call it at the same time. Workers are
@@ -11,40 +11,30 @@ plain loop of `backends.sequential`.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
-from functools import partial
-from math import inf
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, cast, overload
 
 from lightwork.errors import OptionError, TaskError
-from lightwork.parallel.backends import BACKENDS, Backend, choose, sequential
+from lightwork.parallel.backends import BACKENDS, Backend, choose
 from lightwork.parallel.backends.base import Task
 from lightwork.parallel.backends.threads import inside_thread
-from lightwork.parallel.batching import Pace, understand, window
-from lightwork.parallel.blocks import Calls
-from lightwork.parallel.guard import Guard, OnInputError
+from lightwork.parallel.batching import understand
+from lightwork.parallel.guard import OnInputError
 from lightwork.parallel.options import (
     TaskOptions,
     chosen,
     crew_options,
-    inherited_seed,
-    refuse_unpicklable,
     seconds,
     seed_of,
-    tasks_of,
     variables_of,
     whole,
     whole_batch,
 )
-from lightwork.parallel.outcomes import Outcomes
-from lightwork.parallel.plan import Plan
-from lightwork.parallel.pump import Pump
 from lightwork.parallel.reading import Reading
-from lightwork.parallel.recourse import OnError, Raises, Recourse, Returns
+from lightwork.parallel.recourse import OnError, Raises, Returns
 from lightwork.parallel.retries import Retries, retries_of
-from lightwork.parallel.tasks import dressed
-from lightwork.parallel.watch import Watch
+from lightwork.parallel.running import run
 from lightwork.settings import Default, MmapMode, WorkerOptions, default, environment, parse_size, resolve
 from lightwork.workers.functions import inside_worker
 from lightwork.workers.limits import effective_n_jobs
@@ -57,7 +47,6 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as Defaulted
 
     from lightwork.observe.messages import LoopLines
-    from lightwork.workers.streams import Hold, Seed
 
 __all__ = ["Parallel"]
 
@@ -342,36 +331,8 @@ class Parallel(Generic[Kind, Told]):
         self, iterable: Iterable[Task[T]], reading: Reading | None = None
     ) -> list[T] | Generator[T, None, None]:
         """A call, perhaps from a thread other than its reader's."""
-        source = tasks_of(iterable)
-        calls = iterable if isinstance(iterable, Calls) else None
-        length = calls.length if calls else len(iterable) if isinstance(iterable, Sized) else None
-        backend, workers = self._place()
-        total = self.total if length is None else length
         replaced = type(self).print_progress is not Parallel.print_progress
-        watcher = Watch(self, source, (backend.name, workers), total, replaced)
-        guard = Guard() if self.on_input_error == "finish" and backend.module is not None else None
-        if guard is not None:  # a plain loop has finished what it was given anyway
-            source, calls = guard.watched(source), None
-        seed = self._seed or inherited_seed()
-        if seed is not None or self.contextvars:
-            source, calls = self._dressed(source, backend, seed), None
-        if backend.module is None:
-            return self._plain(source if reading is None else reading.watched(source), watcher)
-        limit = window(self.pre_dispatch, workers)
-        pump = self._pump(
-            cast("Iterator[Task[object]]", source),
-            backend,
-            workers,
-            length,
-            limit,
-            watcher,
-            calls,
-            reading,
-            guard,
-        )
-        if self.return_as == "list":
-            return cast("list[T]", pump.collect())
-        return cast("Generator[T, None, None]", pump.stream())
+        return run(self, iterable, *self._place(), replaced=replaced, reading=reading)
 
     def print_progress(self) -> None:
         """Show how far the loop is; called whenever tasks were finished. Subclasses may show it their way.
@@ -395,66 +356,3 @@ class Parallel(Generic[Kind, Told]):
         if alone or nested or environment("LIGHTWORK_SEQUENTIAL") not in (None, "0"):
             backend = BACKENDS["sequential"]
         return backend, 1 if backend.module is None else workers
-
-    def _dressed(self, source: Iterator[Task[T]], backend: Backend, seed: Seed | None) -> Iterator[Task[T]]:
-        """The tasks, with what each is to find around it."""
-        from lightwork.workers.inside import captured, dress
-        from lightwork.workers.streams import owns_process
-
-        hold: Hold = "none" if backend.shares_memory else "call"
-        if backend.module is None and not inside_thread() and owns_process():
-            hold = "task"  # as alone as this code is
-        settings = captured(self.contextvars)
-        if not backend.shares_memory:
-            refuse_unpicklable(settings)
-        inside = partial(dress, seed=seed, settings=settings, hold=hold, is_inherited=self._seed is None)
-        return cast("Iterator[Task[T]]", dressed(source, inside))
-
-    def _plain(self, source: Iterator[Task[T]], watcher: Watch) -> list[T] | Generator[T, None, None]:
-        recourse = self._recourse(deaths=False)
-        if self.return_as == "list" and not watcher.shows and recourse is None:
-            results = sequential.collect(source)
-            self.n_completed_tasks = self.n_dispatched_tasks = len(results)
-            self._original_iterator = None
-            return results
-        if self.return_as == "list":
-            return sequential.gather(source, watcher, recourse)
-        return sequential.stream(source, watcher, recourse)
-
-    def _recourse(self, *, deaths: bool = True) -> Recourse | None:
-        """What one call does about tasks that fail, and workers that die; None where errors are simply raised."""
-        if self._retries is None and self.on_error == "raise" and (self.rerun_lost or not deaths):
-            return None
-        return Recourse(self._retries, self.on_error, rerun_lost=self.rerun_lost)
-
-    def _pump(
-        self,
-        source: Iterator[Task[object]],
-        backend: Backend,
-        workers: int,
-        length: int | None,
-        limit: float,
-        watcher: Watch,
-        calls: Calls[object] | None,
-        reading: Reading | None,
-        guard: Guard | None,
-    ) -> Pump:
-        hands = workers if length is None else max(1, min(workers, length))
-        fixed = None if self.batch_size == "auto" else self.batch_size
-        pace = Pace(fixed, ahead=self.return_generator)
-        plan = Plan(limit, pace, in_batches=fixed is None or not self._window_said, workers=hands)
-        outcomes = Outcomes(ordered=self.return_as != "generator_unordered")
-        return Pump(
-            source,
-            lambda: backend.lend(hands, self._options),
-            plan,
-            pace,
-            outcomes,
-            self.timeout,
-            watcher,
-            eager=limit == inf,
-            calls=calls,
-            recourse=self._recourse(),
-            reading=reading,
-            guard=guard,
-        )
