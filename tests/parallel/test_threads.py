@@ -87,7 +87,7 @@ def test_arguments_and_results_are_let_go(crew):
     gone = weakref.ref(big)
     crew.send(0, 0, [(lambda x: x, (big,), {})])
     done = gather(crew, 1)
-    crew.send(0, 1, [(abs, (1,), {})])  # the thread has moved on
-    gather(crew, 1)
     del big, done
+    crew.send(0, 1, [(abs, (1,), {})])  # the thread has moved on; without the lock it frees what it made
+    gather(crew, 1)
     assert gone() is None

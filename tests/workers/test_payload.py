@@ -4,6 +4,7 @@ import math
 import os
 import pickle
 import sys
+from types import CodeType
 
 import numpy as np
 import pytest
@@ -150,6 +151,21 @@ def test_closures_and_partials_carry_state(pickler):
     assert payload.encode_function(lambda: box, pickler)[2] is False
     assert payload.encode_function(functools.partial(len, [1]), pickler)[2] is False
     assert payload.encode_function(lambda: 1, pickler)[2] is True
+
+
+@pytest.mark.parametrize("cloudpickle_drops_it", [False, True])
+def test_code_by_value_keeps_the_name_of_its_file(cloudpickle_drops_it, pickler, monkeypatch):
+    """cloudpickle 3.1.3 writes another in its place; tracebacks and remembered functions need it."""
+    import cloudpickle
+
+    reduce = cloudpickle.Pickler.dispatch_table[CodeType]
+    if cloudpickle_drops_it:
+        nameless = lambda code: reduce(code.replace(co_filename="<dynamic-code>"))
+        monkeypatch.setitem(cloudpickle.Pickler.dispatch_table, CodeType, nameless)
+    data, places = pickler.dumps(lambda: lambda: 3)
+    outer = pickle.loads(data)
+    assert (outer.__code__.co_filename, outer()(), places) == (__file__, 3, [])
+    assert outer().__code__.co_filename == __file__
 
 
 def test_a_refused_object_leaves_no_buffer_numbers_of_the_first_try(shelf):

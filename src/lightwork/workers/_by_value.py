@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -19,9 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["ByNamePickler", "ByValuePickler"]
 
 
+# What cloudpickle, from 3.1.3 on, writes as the file of a code object.
+_NO_FILE = "<dynamic-code>"
+
+
 def _special(definitions: Definitions, obj: object) -> Callable[[Any], Any] | None:
-    # The plain pickler refuses context variables, so they come here, and it needs no rule for them.
-    return reduce_variable if type(obj) is ContextVar else definitions.special.get(type(obj))
+    # The plain pickler refuses these two, so they come here, and it needs no rule for them.
+    return _RULES.get(type(obj)) or definitions.special.get(type(obj))
+
+
+def _reduce_code(code: CodeType) -> tuple[Callable[..., object], tuple[object, ...]]:
+    """As cloudpickle does, but with the file: tracebacks show its lines, and a remembered function is known by them."""
+    make, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    named = (code.co_filename if type(part) is str and part == _NO_FILE else part for part in parts)
+    return make, tuple(named)
+
+
+_RULES: dict[type, Callable[[Any], Any]] = {ContextVar: reduce_variable, CodeType: _reduce_code}
 
 
 class ByNamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
