@@ -4,6 +4,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 PYTHONS ?= 3.11 3.12 3.13
+FREE_THREADED ?= 3.13t
 # PyTorch for the CPU alone; what PyPI has for Linux brings gigabytes for graphics cards.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Two test processes: many tests start two workers of their own.
@@ -29,9 +30,10 @@ test-slow: $(READY) ## the tests that take too long for `make test`
 storm: $(READY) ## 10,000 tasks while a worker is killed every 50 ms: all results right, blame exact
 	@$(BIN)/pytest -m slow -q tests/faults/test_storm.py
 
-# Each version has an environment of its own in build/; a version that is not here fails the target.
+# Each version has an environment of its own in build/; a version that is not here fails the target, one without the
+# interpreter's lock (a build of one's own, on PATH) is left out loudly.
 test-pythons: ## the tests on each Python in PYTHONS (3.11 3.12 3.13); one that is missing is an error
-	@.ci/test-pythons $(PYTHONS)
+	@.ci/test-pythons $(PYTHONS) --if-found $(FREE_THREADED)
 
 test-torch: build/torch/.ready ## the tests of tensors, with PyTorch, in an environment of their own
 	@build/torch/bin/python -c "import torch"

@@ -57,6 +57,17 @@ def test_continuous_integration_runs_make_test() -> None:
     assert run.read_text().rstrip().endswith("exec make test")
 
 
+def test_a_python_that_must_be_here_fails_where_one_that_may_be_is_only_named() -> None:
+    script = str(ROOT / ".ci" / "test-pythons")
+    left_out = "Left out:\n  Python 3.99t: not found, NOTHING WAS TESTED WITH IT\n"
+    done = subprocess.run([script, "--if-found", "3.99t"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, left_out)
+    done = subprocess.run([script, "3.98", "--if-found", "3.99t"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(left_out)
+    assert "Not all is well:\n  Python 3.98: not found, NOTHING WAS TESTED WITH IT" in done.stderr
+
+
 def test_the_first_that_suits_is_taken(old_python: str) -> None:
     done = find("no-such-python", old_python, sys.executable, "never-asked")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{sys.executable}\n", "")
