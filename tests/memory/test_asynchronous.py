@@ -9,8 +9,13 @@ import pickle
 import cloudpickle
 import pytest
 
-from lightwork.memory import MemorizedResult, Memory
-from lightwork.memory.asynchronous import AsyncMemorizedFunc
+from lightwork.memory import (
+    AsyncMemorizedFunc,
+    AsyncNotMemorizedFunc,
+    MemorizedResult,
+    Memory,
+    NotMemorizedFunc,
+)
 from lightwork.workers.functions import Found
 
 calls: list[object] = []
@@ -102,3 +107,27 @@ def test_a_loop_gets_the_coroutine(memory):
     found = remembered.__lightwork_lookup__(("a",), {})
     assert isinstance(found, Found)
     assert asyncio.run(found.value) == "page of a"
+
+
+def test_where_nothing_is_remembered_coroutine_functions_are_awaited_all_the_same():
+    async def double(x):
+        return 2 * x
+
+    f = Memory(None).cache(double)
+    assert isinstance(f, AsyncNotMemorizedFunc)
+    assert isinstance(f, NotMemorizedFunc)
+    assert inspect.iscoroutinefunction(f) or asyncio.iscoroutinefunction(f)
+
+    async def main():
+        shelved = await f.call_and_shelve(3)
+        return await f(1), await f.call(2), shelved.get(), await f.refresh(4)
+
+    assert asyncio.run(main()) == (2, (4, {}), 6, 8)
+
+    class Model:
+        @Memory(None).cache
+        async def scale(self, x):
+            return x
+
+    assert asyncio.run(Model().scale.call(5)) == (5, {})
+    assert type(pickle.loads(cloudpickle.dumps(f))) is AsyncNotMemorizedFunc

@@ -195,6 +195,29 @@ def test_none_remembers_nothing():
     assert "NotMemorizedFunc" in repr(f)
 
 
+def test_where_nothing_is_remembered_a_program_runs_in_the_same_way(memory):
+    names = [
+        name
+        for name in vars(MemorizedFunc)
+        if not name.startswith("_") and callable(getattr(MemorizedFunc, name))
+    ]
+    assert {"forget", "refresh", "entries", "stats", "why", "cache_info", "cache_clear"} <= set(names)
+    f = Memory(None).cache(note_and_return)
+    assert [name for name in names if not hasattr(f, name)] == ["received"]  # for loops alone
+    f.forget(1), f.cache_clear()
+    assert f.refresh(1) == f(1) == 1
+    assert calls == [1, 1]
+    assert f.entries() == []
+    assert "no location" in f.why(1)
+    assert f.cache_info()._fields == memory.cache(note_and_return).cache_info()._fields
+    assert f.stats().keys() == memory.cache(note_and_return).stats().keys()
+
+
+def note_and_return(x):
+    note(x)
+    return x
+
+
 def test_a_location_of_another_type_is_told_and_remembers_nothing():
     with pytest.warns(CacheWarning, match="location=3 is neither") as caught:
         memory = Memory(3)

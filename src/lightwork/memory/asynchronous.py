@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from lightwork.memory import entry
 from lightwork.memory.awaiting import AsyncFlight
 from lightwork.memory.entry import ABSENT, Absent
+from lightwork.memory.function import CachedFunc, NotMemorizedFunc
 from lightwork.memory.memorized import MemorizedFunc
 from lightwork.memory.result import NotMemorizedResult
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     from lightwork.memory.keymaker import Key
     from lightwork.workers.functions import Found
 
-__all__ = ["AsyncMemorizedFunc"]
+__all__ = ["AsyncMemorizedFunc", "AsyncNotMemorizedFunc"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
-    """A coroutine function whose results are kept; made by `Memory.cache`."""
+class _Awaited(CachedFunc[P, Any]):
+    """Looks like the coroutine function that it is."""
 
     def _dress(self, func: Callable[P, Any]) -> None:
         super()._dress(func)
@@ -41,6 +42,24 @@ class AsyncMemorizedFunc(MemorizedFunc[P, Any]):
     def _is_coroutine(self) -> object:
         """What `asyncio.iscoroutinefunction` looks for before Python 3.12, where asyncio is in use."""
         return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
+
+
+class AsyncNotMemorizedFunc(_Awaited[P], NotMemorizedFunc[P, Any]):
+    """A coroutine function under a `Memory` without a location: nothing is remembered."""
+
+    async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # awaited
+        """Compute; returns the result, and no metadata."""
+        return await cast("Callable[..., Any]", self.func)(*args, **kwargs), {}
+
+    async def call_and_shelve(  # type: ignore[override]  # awaited
+        self, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
+        """The result of this call, as a reference to be read later."""
+        return NotMemorizedResult(await cast("Callable[..., Any]", self.func)(*args, **kwargs))
+
+
+class AsyncMemorizedFunc(_Awaited[P], MemorizedFunc[P, Any]):
+    """A coroutine function whose results are kept; made by `Memory.cache`."""
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The result of this call: from its entry, or awaited and stored."""

@@ -12,13 +12,17 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from types import MethodType
-from typing import Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from lightwork.memory.key import unwrap
 from lightwork.memory.result import NotMemorizedResult, ShelvedResult
 
+if TYPE_CHECKING:
+    from lightwork.memory.inquiry import EntryRecord
+
 __all__ = [
     "MAIN",
+    "CacheInfo",
     "CachedFunc",
     "NotMemorizedFunc",
     "is_async_generator_function",
@@ -36,6 +40,15 @@ MAIN: Final = ("__main__", "__mp_main__")
 
 # A function that is being unpickled (it mentions the object that holds it) has not got these yet.
 _LOOKS: Final = ("__module__", "__name__", "__qualname__", "__doc__")
+
+
+class CacheInfo(NamedTuple):
+    """What `MemorizedFunc.cache_info` tells, with the names of `functools.lru_cache`."""
+
+    hits: int
+    misses: int
+    maxsize: None
+    currsize: int
 
 
 class CachedFunc(Generic[P, R]):
@@ -82,8 +95,34 @@ class CachedFunc(Generic[P, R]):
         """Whether the result of this call is there."""
         return False
 
+    def forget(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget the result of one call."""
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute the result of one call anew, and keep that."""
+        return self.func(*args, **kwargs)
+
     def clear(self, warn: bool = True) -> None:
         """Forget all results of this function."""
+
+    def cache_clear(self) -> None:
+        """`clear`, by the name that `functools.lru_cache` has for it."""
+
+    def cache_info(self) -> CacheInfo:
+        """Hits and misses in this process, and how many results are kept."""
+        return CacheInfo(0, 0, None, 0)
+
+    def stats(self) -> dict[str, int]:
+        """Hits and misses in this process; how many results are kept, and their bytes."""
+        return {"hits": 0, "misses": 0, "items": 0, "bytes": 0}
+
+    def entries(self) -> list[EntryRecord]:
+        """What is kept of this function."""
+        return []
+
+    def why(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Whether a call would be a hit, and if not, why."""
+        return "miss: nothing is remembered, since the Memory has no location"
 
     # --- as a method ------------------------------------------------------------------------------
 
@@ -134,7 +173,10 @@ class CachedFunc(Generic[P, R]):
 
 
 class NotMemorizedFunc(CachedFunc[P, R]):
-    """A function under a `Memory` without a location: nothing is remembered."""
+    """A function under a `Memory` without a location: nothing is remembered.
+
+    It has all methods of `MemorizedFunc`, so that a program runs in the same way.
+    """
 
     def __repr__(self) -> str:
         return f"NotMemorizedFunc(func={self.func!r})"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from lightwork.memory import entry
 from lightwork.memory.calling import RememberedCalls
 from lightwork.memory.entry import Absent
+from lightwork.memory.function import CacheInfo
 from lightwork.memory.key import Values
 from lightwork.memory.keymaker import Key
 from lightwork.memory.result import MemorizedResult, NotMemorizedResult, ShelvedResult
@@ -24,21 +25,12 @@ if TYPE_CHECKING:
     from lightwork.memory.inquiry import EntryRecord
     from lightwork.workers.functions import Missing
 
-__all__ = ["CacheInfo", "MemorizedFunc"]
+__all__ = ["MemorizedFunc"]
 
 _new: Final = tuple.__new__  # makes a Found in half of the time
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class CacheInfo(NamedTuple):
-    """What `MemorizedFunc.cache_info` tells, with the names of `functools.lru_cache`."""
-
-    hits: int
-    misses: int
-    maxsize: None
-    currsize: int
 
 
 class MemorizedFunc(RememberedCalls[P, R]):

@@ -278,12 +278,14 @@ class Memory:
             func = func.func
         if not callable(func):
             raise OptionTypeError(f"cache() takes a function, not {func!r}")
+        if is_coroutine_function(func):
+            from lightwork.memory.asynchronous import AsyncMemorizedFunc, AsyncNotMemorizedFunc
+
+            if self.store_backend is None:
+                return AsyncNotMemorizedFunc(func)
+            return AsyncMemorizedFunc(func, self.store_backend, options)
         if self.store_backend is None:
             return NotMemorizedFunc(func)
-        if is_coroutine_function(func):
-            from lightwork.memory.asynchronous import AsyncMemorizedFunc
-
-            return AsyncMemorizedFunc(func, self.store_backend, options)
         if is_generator_function(func):
             from lightwork.memory.generators import GeneratorMemorizedFunc
 
