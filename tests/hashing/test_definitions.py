@@ -18,8 +18,10 @@ import typing
 
 import pytest
 
-from lightwork.hashing import definitions, syntax
-from lightwork.hashing.definitions import definition_of, digest_code, same_code
+from lightwork.hashing import codes, definitions
+from lightwork.hashing.chains import Names
+from lightwork.hashing.codes import digest_code, inner_codes, same_code
+from lightwork.hashing.definitions import definition_of
 
 MODULES = [argparse, difflib, email.message, inspect, logging, tarfile, typing]
 
@@ -162,18 +164,18 @@ def test_instructions_that_are_searched_for_are_those_that_reading_all_finds():
     many = "\n".join(f"    name{i}, x{i}" for i in range(400))
     text = f"def f():\n    global z\n    import a, b, c.d\n    z = 1\n{many}\n    return last(x399)\n"
     long = compile(text, "<string>", "exec").co_consts[0]
-    codes = [long]
+    every = [long]
     for module in MODULES:
         for function in functions(module):
-            codes += [function.__code__, *definitions._codes(function.__code__)]
-    assert len(codes) > 500
-    for each in codes:
-        read = list(definitions._instructions(each))
-        for operation in (definitions._IMPORT_NAME, definitions._LOAD_GLOBAL, *definitions._BY_NAME):
+            every += [function.__code__, *inner_codes(function.__code__)]
+    assert len(every) > 500
+    for each in every:
+        read = list(codes._instructions(each))
+        for operation in (codes._IMPORT_NAME, codes._LOAD_GLOBAL, *codes._BY_NAME):
             expected = [argument for found, argument in read if found == operation]
-            assert list(definitions._arguments(each, operation)) == expected
-    assert {"name399", "last", "z"} <= definitions.global_names(long)
-    assert definitions._imported(long) == ("a", "b", "c.d")
+            assert list(codes._arguments(each, operation)) == expected
+    assert {"name399", "last", "z"} <= codes.global_names(long)
+    assert codes.imported_by(long) == ("a", "b", "c.d")
 
 
 def test_names_of_code_without_source():
@@ -224,7 +226,7 @@ def test_code_that_came_by_value_is_what_it_was_said_to_be(tmp_path, monkeypatch
 
 def test_definitions_of_other_processes_are_kept_in_bounds(monkeypatch):
     monkeypatch.setattr(definitions, "_received", {})
-    known = definitions.Definition(bytes(16), syntax.Names((), (), ()), bytes(16), (), None)
+    known = definitions.Definition(bytes(16), Names((), (), ()), bytes(16), (), None)
     definitions.receive(("file", line, known) for line in range(definitions._RECEIVED + 10))
     assert len(definitions._received) == definitions._RECEIVED
     assert (bytes(16), "file", 9) not in definitions._received

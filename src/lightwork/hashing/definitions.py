@@ -17,18 +17,23 @@ import __future__
 
 import ast
 import linecache
-import opcode
 import sys
 import types
 import weakref
-from collections.abc import Iterable, Iterator
-from marshal import dumps
-from operator import attrgetter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from lightwork.hashing import syntax
-from lightwork.hashing.atoms import atom
 from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.chains import Names, chain_of, names_in
+from lightwork.hashing.codes import (
+    digest_code,
+    global_names,
+    imported_by,
+    inner_codes,
+    names_of_code,
+    same_code,
+)
 
 _FUTURE = 0
 for _name in __future__.all_feature_names:
@@ -49,7 +54,7 @@ class Definition(NamedTuple):
     """What is known of a code object."""
 
     digest: bytes  # of its syntax, or of itself
-    names: syntax.Names
+    names: Names
     token: bytes  # of the code object itself: cheap, and comparable on the same Python only
     imported: tuple[str, ...]  # the modules that its body imports
     changed_file: str | None  # the source file that no longer holds it
@@ -118,15 +123,15 @@ def _read(code: types.CodeType, space: dict[str, Any]) -> Definition:
             return received
     found = _find(code, space)
     if isinstance(found, ast.AST):
-        names = syntax.names(found)
+        names = names_in(found)
         ours = frozenset(id(each) for each in getattr(found, "decorator_list", ()) if _is_ours(each, space))
         digest = XXH3_128.once(b"syntax" + syntax.encode(found, ours))
         return Definition(
-            digest, _only_global(names, code), token, _imported(code), None, _cells(names, code)
+            digest, _only_global(names, code), token, imported_by(code), None, _cells(names, code)
         )
     version = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}".encode()
     return Definition(
-        XXH3_128.once(b"code" + version + token), _names_of_code(code), token, _imported(code), found
+        XXH3_128.once(b"code" + version + token), names_of_code(code), token, imported_by(code), found
     )
 
 
@@ -134,7 +139,7 @@ def _is_ours(decorator: ast.AST, space: dict[str, Any]) -> bool:
     """Whether a decorator is one of lightwork's own, whose options must not change the result."""
     if isinstance(decorator, ast.Call):
         decorator = decorator.func
-    chain = syntax.chain_of(decorator)
+    chain = chain_of(decorator)
     value = space.get(chain[0]) if chain else None
     home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     return isinstance(home, str) and home.partition(".")[0] == "lightwork"
@@ -284,156 +289,27 @@ def _compile(
         whole = compile(module, code.co_filename, "exec", flags=code.co_flags & _FUTURE, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    return tuple(_codes(whole))
+    return tuple(inner_codes(whole))
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield constant
-            yield from _codes(constant)
-
-
-# --- code objects --------------------------------------------------------------------------------------
-
-_plain = attrgetter(
-    "co_code",
-    "co_names",
-    "co_varnames",
-    "co_freevars",
-    "co_cellvars",
-    "co_argcount",
-    "co_posonlyargcount",
-    "co_kwonlyargcount",
-    "co_flags",
-    "co_exceptiontable",
-    "co_qualname",
-)
-
-
-def same_code(one: types.CodeType, other: types.CodeType) -> bool:
-    """Whether two code objects do the same, wherever their lines are."""
-    return bool(_plain(one) == _plain(other)) and digest_code(one) == digest_code(other)
-
-
-def digest_code(code: types.CodeType) -> bytes:
-    """Digest a code object, positions aside. `co_code` is free of what the interpreter learnt while running it."""
-    # All that `_plain` gives is bytes, texts, numbers and tuples of texts: what marshal writes as the walk would.
-    return XXH3_128.once(b"code" + dumps(_plain(code), 2) + _constant(code.co_consts))
-
-
-def _constant(value: Any) -> bytes:
-    """Write a constant of code: like the walk, but for code objects, and cheap."""
-    kind = type(value)
-    if kind is types.CodeType:
-        return b"c" + digest_code(value)
-    if kind is tuple:
-        return b"(" + str(len(value)).encode() + b"," + b"".join(map(_constant, value))
-    if kind is frozenset:
-        return b">" + str(len(value)).encode() + b"," + b"".join(sorted(map(_constant, value)))
-    if kind is slice:  # constants from 3.14 on
-        return b"s" + _constant((value.start, value.stop, value.step))
-    return atom(value, kind, XXH3_128)
-
-
-_IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
-_LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"]
-_BY_NAME = {
-    opcode.opmap[name]
-    for name in ("LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
-    if name in opcode.opmap
-}
-_ATTRIBUTE = {opcode.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opcode.opmap}
-_ATTRIBUTE_SHIFT = 0 if "LOAD_METHOD" in opcode.opmap and sys.version_info < (3, 12) else 1
-
-
-def _instructions(code: types.CodeType) -> Iterator[tuple[int, int]]:
-    """Yield operation and argument; `dis` would take ten times as long."""
-    raw, high = code.co_code, 0
-    for place in range(0, len(raw), 2):
-        operation = raw[place]
-        argument = raw[place + 1] | high
-        high = argument << 8 if operation == opcode.EXTENDED_ARG else 0
-        if operation:
-            yield operation, argument
-
-
-def _arguments(code: types.CodeType, operation: int) -> Iterator[int]:
-    """Yield the arguments of one operation; to search for it takes a tenth of the time that reading all would."""
-    raw = code.co_code
-    operations = raw[::2]
-    place = operations.find(operation)
-    while place >= 0:
-        argument, before = raw[2 * place + 1], place
-        while before and operations[before - 1] == opcode.EXTENDED_ARG:
-            before -= 1
-            argument |= raw[2 * before + 1] << 8 * (place - before)
-        yield argument
-        place = operations.find(operation, place + 1)
-
-
-def _imported(code: types.CodeType) -> tuple[str, ...]:
-    found = {
-        each.co_names[argument]
-        for each in (code, *_codes(code))
-        for argument in _arguments(each, _IMPORT_NAME)
-    }
-    return tuple(sorted(found))
-
-
-def global_names(code: types.CodeType) -> set[str]:
-    """Return the names that code, and all code in it, looks up among its globals."""
-    found = set()
-    for each in (code, *_codes(code)):
-        names = each.co_names
-        found.update([names[argument >> 1] for argument in _arguments(each, _LOAD_GLOBAL)])
-        for operation in _BY_NAME:
-            found.update([names[argument] for argument in _arguments(each, operation)])
-    return found
-
-
-def _only_global(names: syntax.Names, code: types.CodeType) -> syntax.Names:
+def _only_global(names: Names, code: types.CodeType) -> Names:
     found = global_names(code)
     found.update([each.bound for each in names.imported])
     used, changed, rebound = [
         tuple([chain for chain in chains if chain[0] in found])
         for chains in (names.used, names.changed, names.rebound)
     ]
-    return syntax.Names(used, changed, rebound, names.imported)
+    return Names(used, changed, rebound, names.imported)
 
 
-def _cells(names: syntax.Names, code: types.CodeType) -> Cells:
+def _cells(names: Names, code: types.CodeType) -> Cells:
     """Keep what is surely a variable of an enclosing function: no code inside has a variable of its own so named."""
     if not code.co_freevars:
         return NOTHING_CHANGED
     free = set(code.co_freevars)
-    for inner in _codes(code):
+    for inner in inner_codes(code):
         free.difference_update(inner.co_varnames, inner.co_cellvars)
     attributes = [chain for chain in names.rebound if len(chain) > 1]
     changed = {chain[0] for chain in (*names.changed, *attributes)}
     rebound = {chain[0] for chain in names.rebound if len(chain) == 1}
     return Cells(frozenset(changed & free), frozenset(rebound & free))
-
-
-def _names_of_code(code: types.CodeType) -> syntax.Names:
-    """Read the names from the instructions, where there is no syntax. Changes by method call are not seen here."""
-    used: set[syntax.Chain] = set()
-    changed: set[syntax.Chain] = set()
-    rebound: set[syntax.Chain] = set()
-    for each in (code, *_codes(code)):
-        chain: syntax.Chain = ()
-        for operation, argument in _instructions(each):
-            if operation == _LOAD_GLOBAL or operation in _BY_NAME:
-                used.add(chain)
-                chain = (each.co_names[argument >> 1 if operation == _LOAD_GLOBAL else argument],)
-                if opcode.opname[operation] in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-                    rebound.add(chain)
-            elif operation in _ATTRIBUTE and chain:
-                chain = (*chain, each.co_names[argument >> _ATTRIBUTE_SHIFT])
-                if chain[-1] in syntax.MUTATING:
-                    changed.add(chain[:-1])
-            else:
-                used.add(chain)
-                chain = ()
-    used.discard(())
-    return syntax.Names(tuple(sorted(used)), tuple(sorted(changed)), tuple(sorted(rebound)))

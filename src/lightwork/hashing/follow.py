@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from lightwork.hashing import parts
 from lightwork.hashing.atoms import ATOMS, atom
 from lightwork.hashing.buffers import XXH3_128
+from lightwork.hashing.chains import Chain, Names
 from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of
 from lightwork.hashing.imports import Starts, starts_of
 from lightwork.hashing.scope import Scope, scope_of
-from lightwork.hashing.syntax import Chain, Names
 from lightwork.hashing.trace import (
     FUNCTION,
     HANDLE,

@@ -17,8 +17,8 @@ from importlib.util import resolve_name
 from itertools import repeat
 from typing import Any
 
-from lightwork.hashing.definitions import global_names
-from lightwork.hashing.syntax import Chain, Import, Names
+from lightwork.hashing.chains import Chain, Import, Names
+from lightwork.hashing.codes import global_names
 from lightwork.hashing.trace import UNFOLLOWED, Trace
 
 __all__ = ["ImportNeeded", "Starts", "bring", "starts_of"]

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple, TextIO
 
 from lightwork.errors import CodeChangedWarning, NotFollowedWarning, OptionTypeError
 from lightwork.hashing.buffers import XXH3_128
-from lightwork.hashing.definitions import Sent, digest_code, to_send
+from lightwork.hashing.codes import digest_code
+from lightwork.hashing.definitions import Sent, to_send
 from lightwork.hashing.imports import ImportNeeded, bring
 from lightwork.hashing.parts import Parts, changes, joined
 from lightwork.hashing.scope import EVERYTHING, Scope
