@@ -153,12 +153,14 @@ def test_a_callback_may_cancel_while_its_caller_holds_a_lock(executor, tmp_path)
             pass
 
     with lock:
-        executor.submit(abs, -1).add_done_callback(callback)
+        # Not done before it has its callback, which would then run right here.
+        executor.submit(pause, tmp_path / "begun", tmp_path / "go").add_done_callback(callback)
+        note(tmp_path / "go")
         assert inside.wait(30)
         waiting = [executor.submit(note, tmp_path / str(i)) for i in range(3)]
         assert [future.cancel() for future in waiting] == [True] * 3
     executor.submit(abs, -1).result(30)
-    assert not list(tmp_path.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "go"]
 
 
 def test_its_arrays_are_let_go(executor, tmp_path):
