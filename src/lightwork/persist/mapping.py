@@ -54,6 +54,11 @@ class _SlowUnpickler(pickle._Unpickler):
 _spare: list[Any] = []  # stand-ins that nobody uses: to make a class takes as long as to map a file
 
 
+def _counts_references() -> bool:
+    """Whether the number of references to a class says who has it; without the interpreter's lock it does not."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 def _taken() -> Any:
     """A stand-in that nobody else uses."""
     import numpy as np
@@ -82,6 +87,8 @@ class Swapping:
 
     def unpickle(self, stream: memoryview) -> Any:
         """The object of the stream."""
+        if not _counts_references():
+            return self._unpickle_slowly(stream)
         unpickler = _Unpickler(io.BytesIO(stream), buffers=self.buffers)
         unpickler.maker = self
         value = None
@@ -93,10 +100,13 @@ class Swapping:
         if escaped:
             del value
             self.unreached.clear()
-            slow = _SlowUnpickler(io.BytesIO(stream), buffers=self.buffers)
-            slow.make = self.array
-            return slow.load()
+            return self._unpickle_slowly(stream)
         return value
+
+    def _unpickle_slowly(self, stream: memoryview) -> Any:
+        slow = _SlowUnpickler(io.BytesIO(stream), buffers=self.buffers)
+        slow.make = self.array
+        return slow.load()
 
     def stand_in(self) -> Any:
         """What is found in the place of `numpy.ndarray`: a subclass, for whoever asks it for a method of arrays."""
