@@ -252,7 +252,8 @@ class TestStream:
             assert [next(generator) for _ in range(5)] == [0, 1, 4, 9, 16]
             with pytest.raises(ValueError, match="5"):
                 next(generator)
-            assert loop.crew.ended == "aborted"
+            # On a machine that stalls, work is taken back, and all that was taken may be finished by now.
+            assert loop.crew.ended == ("released" if loop.plan.finished == loop.plan.taken else "aborted")
             assert loop.taken < 40
             assert list(generator) == []
 
