@@ -162,3 +162,15 @@ def die():
     import os
 
     os._exit(1)
+
+
+def test_what_ends_after_the_zygote_has_closed_disturbs_nobody():
+    code = """
+    import os, signal, socket
+    from lightwork.workers.zygote import Zygote
+    ours, theirs = socket.socketpair()
+    ours.close()
+    print(Zygote(theirs, os.getppid()).run())
+    os.kill(os.getpid(), signal.SIGCHLD)
+    """
+    assert run(code) == ("None\n", "", 0)

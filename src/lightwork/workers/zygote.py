@@ -159,6 +159,7 @@ class Zygote:
         return number, descriptors
 
     def _close(self) -> None:
+        signal.set_wakeup_fd(-1)  # which is closed here, while what was left to us may still end
         self._control.close()
         self._wake_read.close()
         self._wake_write.close()
