@@ -206,7 +206,7 @@ def _replace(path: str, mode: int | None, out: Emission, fsync: bool) -> None:
         try:
             if mode is not None:
                 os.fchmod(fd, stat.S_IMODE(mode))
-            if out.size is not None and out.size >= _RESERVED and hasattr(os, "posix_fallocate"):
+            if out.size is not None and out.size >= _RESERVED:
                 _reserve(fd, out.size)
             _write_blocks(fd, out)
             if fsync:
@@ -227,7 +227,9 @@ def _replace(path: str, mode: int | None, out: Emission, fsync: bool) -> None:
 
 
 def _reserve(fd: int, size: int) -> None:
-    """Find out early that the disk is full, and let the file lie in one piece."""
+    """Find out early that the disk is full, and let the file lie in one piece; macOS has no such call."""
+    if not hasattr(os, "posix_fallocate"):
+        return
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:

@@ -41,10 +41,11 @@ def create(size: int) -> int:
 
 
 def _open() -> int:
-    try:
-        return os.memfd_create("lightwork", os.MFD_CLOEXEC)
-    except (AttributeError, OSError):
-        return _open_unlinked()
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):
+            descriptor: int = os.memfd_create("lightwork")  # closed on exec
+            return descriptor
+    return _open_unlinked()
 
 
 def _open_unlinked() -> int:

@@ -23,6 +23,7 @@ __all__ = ["Channel", "DescriptorShortfall", "pair"]
 # own, made, cut and unmapped each time (three system calls), so a read is large only behind one that was filled.
 _SMALL_READ, _LARGE_READ = 1 << 14, 1 << 18
 _ANCILLARY = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
+_CLOSED_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # not on macOS
 # Below this a head is joined to its body: one small copy costs less than a second buffer in the call.
 _JOINED = 1 << 14
 # Pieces in one call; the kernel takes at most 1,024 (IOV_MAX).
@@ -163,11 +164,14 @@ class Channel:
     def _read(self) -> bytes:
         if not self._takes_descriptors:
             return self._sock.recv(self._size)
-        data, ancillary, flags, _ = self._sock.recvmsg(self._size, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self._sock.recvmsg(self._size, _ANCILLARY, _CLOSED_ON_EXEC)
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 numbers = array.array("i")
                 numbers.frombytes(rights[: len(rights) - len(rights) % numbers.itemsize])
+                if not _CLOSED_ON_EXEC:
+                    for number in numbers:
+                        os.set_inheritable(number, False)
                 self._arrived.extend(numbers)
         if flags & socket.MSG_CTRUNC:
             raise DescriptorShortfall("a frame's descriptors did not arrive; raise the limit (ulimit -n)")

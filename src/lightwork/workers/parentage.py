@@ -11,13 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import resource
 
 __all__ = [
+    "bury",
     "children",
     "end_session",
     "is_stopped",
     "kill",
+    "reap",
     "signal_group",
     "tells_states",
 ]
@@ -64,6 +70,38 @@ def signal_group(pid: int, number: signal.Signals) -> None:
     """Signal a process group, if it is there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def reap(leaders: Container[int]) -> tuple[int, int, resource.struct_rusage] | None:
+    """Wait for a child that has ended, once the group that it led, if it is a leader, was killed; None if none has.
+
+    Returns
+    -------
+    tuple of (int, int, struct_rusage), or None
+        Its number, how it ended, and what it used, as of `os.wait4`.
+    """
+    with contextlib.suppress(ChildProcessError):
+        if hasattr(os, "waitid"):
+            # Look first and wait after the group was killed: until then the number cannot be another's.
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is not None:
+                if found.si_pid in leaders:
+                    signal_group(found.si_pid, signal.SIGKILL)
+                return os.wait4(found.si_pid, 0)
+        else:  # macOS before Python 3.13
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid in leaders:
+                signal_group(pid, signal.SIGKILL)
+            return (pid, status, usage) if pid else None
+    return None
+
+
+def bury(pid: int) -> int:
+    """Wait for a child that has led a session, and kill what it left there; returns how it ended."""
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        end_session(pid)
+    return os.waitpid(pid, 0)[1]
 
 
 def end_session(session: int) -> None:

@@ -31,7 +31,7 @@ from lightwork.workers.framing import Kind
 from lightwork.workers.handle import DEFAULT_MAKE, Make, Streams, WorkerHandle, stream_files
 from lightwork.workers.interrupts import held_back
 from lightwork.workers.page import Page
-from lightwork.workers.parentage import end_session
+from lightwork.workers.parentage import bury
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.segments import Kept
 
@@ -347,11 +347,8 @@ class Pool:
         if not pid:
             return None
         try:
-            if unexpected:
-                # Its guardian ends what there was. If both were killed, what has not left their session is found.
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-                end_session(pid)
-            return os.waitpid(pid, 0)[1]
+            # Its guardian ends what there was. If both were killed, what has not left their session is found.
+            return bury(pid) if unexpected else os.waitpid(pid, 0)[1]
         except ChildProcessError:
             return None  # somebody else's `os.wait` has taken it
 

@@ -30,7 +30,7 @@ from typing import cast
 from lightwork.workers import worker  # 15 ms, which each fork would take by itself
 from lightwork.workers.channel import Channel
 from lightwork.workers.framing import Kind
-from lightwork.workers.parentage import children, is_stopped, kill, signal_group, tells_states
+from lightwork.workers.parentage import children, is_stopped, kill, reap, signal_group, tells_states
 from lightwork.workers.payload import pack, unpack
 from lightwork.workers.prctl import adoption, death_signal
 
@@ -168,11 +168,8 @@ class Zygote:
         reports: list[tuple[int, int, int, int, float]] = []
         forced = bool(self._doomed)
         ended: set[int] = set()
-        while (found := _next_ended()) is not None:
-            # Look first and reap after the group was killed: until then the number cannot be another's.
-            if found in self._numbers:
-                signal_group(found, signal.SIGKILL)
-            pid, status, usage = os.wait4(found, 0)
+        while (found := reap(self._numbers)) is not None:
+            pid, status, usage = found
             ended.add(pid)
             number = self._numbers.pop(pid, None)
             if number is not None:
@@ -207,14 +204,6 @@ class Zygote:
         while orphans := self._end_orphans(thorough=True):
             for pid in orphans:
                 os.waitpid(pid, 0)
-
-
-def _next_ended() -> int | None:
-    """A child that has ended, left to be waited for; None if there is none."""
-    with contextlib.suppress(ChildProcessError):
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return None if found is None else found.si_pid
-    return None
 
 
 def _load_single_threaded(module: str) -> None:
