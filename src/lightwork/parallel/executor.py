@@ -173,6 +173,9 @@ class ProcessExecutor(Executor):
         except PickleError as error:  # ours is one; importing that takes 7 ms
             job.future.set_running_or_notify_cancel()
             job.future.set_exception(error)
+        # Now, while the workers start, so that it costs nothing: once the interpreter ends, it cannot be imported.
+        import lightwork._late_errors  # noqa: F401
+
         return job.future
 
     def map(
