@@ -22,6 +22,7 @@ from lightwork.hashing import codes, definitions
 from lightwork.hashing.chains import Names
 from lightwork.hashing.codes import digest_code, inner_codes, same_code
 from lightwork.hashing.definitions import definition_of
+from lightwork.hashing.libraries import NO_FILE
 
 MODULES = [argparse, difflib, email.message, inspect, logging, tarfile, typing]
 
@@ -156,7 +157,7 @@ def test_tricky_places(tmp_path):
     for each in found:
         definition = definition_of(each.__code__, space)
         assert definition.changed_file is None, each
-        assert isinstance(definitions._find(each.__code__, space), ast.AST), each
+        assert isinstance(definitions._find(each.__code__, str(path), space), ast.AST), each
     linecache.checkcache(str(path))
 
 
@@ -211,6 +212,7 @@ def test_code_that_came_by_value_is_what_it_was_said_to_be(tmp_path, monkeypatch
     known = definitions.definition_of(code, vars(module))
     sent = pickle.loads(pickle.dumps(definitions.to_send([code])))
     monkeypatch.setattr(definitions, "_received", {})
+    monkeypatch.setattr(definitions, "_received_without_file", {})
 
     def look(space):
         return definitions.definition_of(marshal.loads(marshal.dumps(code)), space).digest
@@ -218,15 +220,72 @@ def test_code_that_came_by_value_is_what_it_was_said_to_be(tmp_path, monkeypatch
     assert look({"__name__": "cells"}) != known.digest
     definitions.receive(sent)
     assert look({"__name__": "cells"}) == known.digest
-    other = sent[0][2]._replace(digest=bytes(16))
-    definitions.receive([(*sent[0][:2], other)])
+    line, other = sent[0]
+    definitions.receive([(line, other._replace(digest=bytes(16)))])
     assert look({"__name__": "cells"}) == bytes(16)
     assert look(vars(module)) == known.digest
 
 
 def test_definitions_of_other_processes_are_kept_in_bounds(monkeypatch):
     monkeypatch.setattr(definitions, "_received", {})
+    monkeypatch.setattr(definitions, "_received_without_file", {})
     known = definitions.Definition(bytes(16), Names((), (), ()), bytes(16), (), None)
-    definitions.receive(("file", line, known) for line in range(definitions._RECEIVED + 10))
-    assert len(definitions._received) == definitions._RECEIVED
+    known = known._replace(filename="file")
+    definitions.receive((line, known) for line in range(definitions._RECEIVED + 10))
+    assert len(definitions._received) == len(definitions._received_without_file) == definitions._RECEIVED
     assert (bytes(16), "file", 9) not in definitions._received
+    assert (bytes(16), 9) not in definitions._received_without_file
+
+
+def _by_value(code, filename=NO_FILE):
+    return marshal.loads(marshal.dumps(code.replace(co_filename=filename)))
+
+
+def test_code_without_a_file_takes_no_definition_that_may_be_of_other_code(tmp_path, monkeypatch):
+    """cloudpickle leaves the file out: nothing tells apart cells of equal code and line, with other decorators."""
+    monkeypatch.setattr(definitions, "_received", {})
+    monkeypatch.setattr(definitions, "_received_without_file", {})
+    sent, made = [], []
+    for place, decorator in enumerate(("print", "repr", "print")):
+        path = tmp_path / f"cell{place}.py"
+        path.write_text(f"def f(x):\n    @{decorator}\n    def g():\n        return 1\n    return x\n")
+        whole = compile(path.read_text(), str(path), "exec")
+        made.append(next(each for each in inner_codes(whole) if each.co_name == "g"))
+        definition_of(made[-1], {"__name__": "__main__"})
+        sent.append(definitions.to_send([made[-1]]))
+    digests = [each[0][1].digest for each in sent]
+    assert (len({*map(digest_code, made)}), len({*digests}), digests[0]) == (1, 2, digests[2])
+
+    def look(**space):
+        return definition_of(_by_value(made[0]), {"__name__": "cells", **space})
+
+    nothing = look()
+    assert nothing.digest not in digests
+    definitions.receive(sent[0])
+    assert look() == sent[0][0][1]  # with the file that it is from
+    definitions.receive(sent[2])
+    assert look().digest == digests[0]  # another cell that agrees
+    elsewhere = str(tmp_path / "elsewhere.py")
+    assert look(__file__=elsewhere).digest == nothing.digest  # its module is another file
+    definitions.receive(sent[1])
+    assert look().digest == nothing.digest
+    definitions.receive(sent[1])
+    assert look().digest == nothing.digest
+    assert [look(__file__=each.co_filename).digest for each in made] == digests
+
+
+def test_code_without_a_file_is_looked_for_in_that_of_its_module(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text("def f(x):\n    return 1 + 1\n\ndef g(x):\n    return 3\n")
+    space = {"__name__": "script_by_value", "__file__": str(path)}
+    whole = compile(path.read_text(), str(path), "exec")
+    f, g = inner_codes(whole)
+    assert definition_of(_by_value(f), space) == definition_of(f, space)
+    sent = definitions.to_send([f])
+    assert (sent[0][0], sent[0][1].filename) == (1, str(path))
+    changed = compile("def f(x):\n    return 4\n", "other", "exec").co_consts[0]
+    found = definition_of(_by_value(changed), space)
+    assert (found.changed_file, found.filename) == (None, NO_FILE)
+    nowhere = _by_value(g)
+    assert definition_of(nowhere, {}).digest != definition_of(g, space).digest
+    assert definitions.to_send([nowhere]) == ()

@@ -180,6 +180,49 @@ def test_a_function_of_a_script_goes_by_value_even_where_it_is_recursive(run):
     assert run(reader, name="reader.py") == "computing 5\n5\n7\n"
 
 
+@pytest.mark.parametrize("file_is_there", [True, False])
+def test_results_are_found_where_a_script_sent_its_functions(file_is_there, run, tmp_path):
+    """As to Dask, Ray and loky: by cloudpickle, also to machines that do not have the file."""
+    program = """
+    import cloudpickle
+    from dataclasses import dataclass
+    from lightwork import Memory
+    memory = Memory("cache", verbose=0)
+
+    @dataclass
+    class Scale:
+        factor: int
+        def by(self, x):
+            return self.factor * x
+
+    def helper(x):
+        return Scale(1 + 1).by(x)
+
+    @memory.cache
+    def scaled(x):
+        print("computing", x)
+        return helper(x)
+
+    remembered = memory.cache(lambda x: scaled(x) + 1)
+    print(remembered(3))
+    with open("sent", "wb") as file:
+        file.write(cloudpickle.dumps([scaled, remembered]))
+    """
+    reader = """
+    import pickle
+    with open("sent", "rb") as file:
+        scaled, remembered = pickle.load(file)
+    print(scaled(3), remembered(3), scaled(4), remembered(4))
+    """
+    assert run(program) == "computing 3\n7\n"
+    if not file_is_there:
+        (tmp_path / "program.py").unlink()
+    assert run(reader, name="reader.py") == "computing 4\n6 7 8 9\n"
+    assert run(reader, name="reader.py") == "6 7 8 9\n"
+    if file_is_there:  # what was stored there is found here
+        assert run(program.replace("remembered(3))", "remembered(4))")) == "9\n"
+
+
 def test_functions_are_values_whoever_remembers_them(tmp_path):
     one, two = Memory(tmp_path / "1", verbose=0).cache(plain), Memory(tmp_path / "2", verbose=3).cache(plain)
     assert lightwork.hash(one) == lightwork.hash(two)

@@ -12,15 +12,14 @@ import dataclasses
 import functools
 import sys
 import types
-import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightwork.hashing import parts
 from lightwork.hashing.atoms import ATOMS
-from lightwork.hashing.definitions import Cells
+from lightwork.hashing.definitions import Cells, file_of
 from lightwork.hashing.follow import apart, ignored, text_term, value_steps
-from lightwork.hashing.libraries import is_library_file
+from lightwork.hashing.libraries import NO_FILE, is_library_code, is_library_file
 from lightwork.hashing.trace import CLASS, Trace, name_of_code
 from lightwork.hashing.walk import Encoding, Steps, Walk
 
@@ -103,11 +102,11 @@ def _defaults(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _file_of(value: type) -> str:
     """Return the file that holds a class: that of a method of its own, which also knows where it came from by value."""
     for content in vars(value).values():
-        code = getattr(content, "__code__", None)
-        if code is None or code.co_filename.startswith("<") or is_library_file(code.co_filename):
-            continue  # no method, or one that a decorator wrote
-        if getattr(content, "__module__", None) == value.__module__:
-            return str(code.co_filename)
+        if not isinstance(content, types.FunctionType) or content.__module__ != value.__module__:
+            continue
+        filename = file_of(content.__code__, content.__globals__)
+        if not filename.startswith("<") and not is_library_file(filename):
+            return filename  # of no method that a decorator wrote
     return str(getattr(sys.modules.get(value.__module__), "__file__", None) or "")
 
 
@@ -123,18 +122,40 @@ def _is_made(content: Any, owner: type) -> bool:
     is_protocol = "_is_protocol" in vars(owner)
     if is_protocol and any(vars(base).get("__init__") is content for base in owner.__mro__[1:]):
         return True  # `typing` copies it when the first instance is made
-    code = getattr(getattr(content, "__wrapped__", content), "__code__", None)
-    if code is None:
+    function = getattr(content, "__wrapped__", content)
+    if not isinstance(function, types.FunctionType):
         return False
     if is_protocol:
-        return bool(code.co_filename == _TYPING)
+        return bool(function.__globals__.get("__name__") == "typing")
     by_decorator = (
         "__dataclass_fields__" in vars(owner) or "__attrs_attrs__" in vars(owner) or hasattr(owner, "_fields")
     )
-    return by_decorator and (code.co_filename.startswith("<") or is_library_file(code.co_filename))
+    return by_decorator and _is_written(function, owner)
 
 
-_TYPING = typing.get_type_hints.__code__.co_filename
+def _is_written(function: types.FunctionType, owner: type) -> bool:
+    """Whether a library wrote a method: not so one from a prompt or from cloudpickle, which have no file either."""
+    home, code = function.__globals__.get("__name__"), function.__code__
+    if not code.co_filename.startswith("<"):
+        return is_library_file(code.co_filename)
+    return (
+        is_library_code(code, home)
+        or code.co_qualname.startswith("__create_fn__.")  # by dataclasses
+        or str(home).startswith("namedtuple_")
+        or code.co_filename.startswith("<attrs ")
+        # By attrs, too: at the top of a text of its own. What a class says itself bears the name of the class.
+        or (
+            "__attrs_attrs__" in vars(owner)
+            and code.co_qualname in _BY_ATTRS
+            and file_of(code, function.__globals__) == NO_FILE
+        )
+    )
+
+
+_BY_ATTRS = frozenset(
+    """__init__ __attrs_init__ __repr__ __eq__ __ne__ __hash__ __lt__ __le__ __gt__ __ge__ __setattr__
+    __getattr__ __replace__""".split()  # noqa: SIM905 - a table
+)
 
 
 def _fields(value: type) -> Any:

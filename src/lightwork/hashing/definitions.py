@@ -9,7 +9,9 @@ Where there is no source at all (``exec``, a prompt that keeps none), the code o
 pytest, which rewrites ``assert`` on import: there nothing is wrong, and nothing is said.
 
 A function that travels by value arrives without its module: neither the source of a notebook's cell nor what its
-decorators are can be found there. So definitions travel with remembered functions (`to_send`, `receive`).
+decorators are can be found there. So definitions travel with remembered functions (`to_send`, `receive`). cloudpickle
+does not say which file it came from: its module's is looked into, and a definition from no known file counts only
+while all that were received for this code and line agree.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 import types
 import weakref
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lightwork.hashing import syntax
 from lightwork.hashing.buffers import XXH3_128
@@ -34,6 +36,10 @@ from lightwork.hashing.codes import (
     names_of_code,
     same_code,
 )
+from lightwork.hashing.libraries import NO_FILE
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _FUTURE = 0
 for _name in __future__.all_feature_names:
@@ -59,6 +65,7 @@ class Definition(NamedTuple):
     imported: tuple[str, ...]  # the modules that its body imports
     changed_file: str | None  # the source file that no longer holds it
     cells: Cells = NOTHING_CHANGED  # what it changes of the variables of functions around it
+    filename: str = NO_FILE  # where its code is from
 
 
 class File(NamedTuple):
@@ -70,11 +77,12 @@ class File(NamedTuple):
     codes: dict[tuple[int, int], tuple[types.CodeType, ...]]
 
 
-Sent = tuple[str, int, Definition]
-"""A definition, and the file and line of its code."""
+Sent = tuple[int, Definition]
+"""A definition, and the line of its code."""
 
 _known: dict[int, tuple[weakref.ref[types.CodeType], Definition]] = {}
 _received: dict[tuple[bytes, str, int], Definition] = {}
+_received_without_file: dict[tuple[bytes, int], Definition | None] = {}  # None: they do not agree
 _RECEIVED = 4096  # definitions that are kept of those other processes sent; some 300 bytes each
 _trees: dict[str, File] = {}
 _TREES = 16  # files whose trees are kept: a first look at a function visits few files, again and again
@@ -93,20 +101,33 @@ def definition_of(code: types.CodeType, space: dict[str, Any]) -> Definition:
 
 def to_send(codes: Iterable[types.CodeType]) -> tuple[Sent, ...]:
     """Return what is known of code objects, for a process that gets them by value. A warning was given here."""
-    known = [(code, _known[id(code)][1]) for code in codes if id(code) in _known]
+    known = [(code.co_firstlineno, _known[id(code)][1]) for code in codes if id(code) in _known]
+    # Of code from nowhere, whoever gets it sees what is known here.
     return tuple(
-        [(code.co_filename, code.co_firstlineno, each._replace(changed_file=None)) for code, each in known]
+        [(line, each._replace(changed_file=None)) for line, each in known if each.filename != NO_FILE]
     )
 
 
 def receive(sent: Iterable[Sent]) -> None:
-    """Take over what another process knows of code that comes from there; the latest holds."""
-    for filename, line, definition in sent:
-        key = definition.token, filename, line
-        _received.pop(key, None)
-        while len(_received) >= _RECEIVED:
-            _received.pop(next(iter(_received)))
-        _received[key] = definition
+    """Take over what another process knows of code that comes from there; of one file, the latest holds."""
+    for line, definition in sent:
+        place = definition.token, line
+        known = _received_without_file.get(place, definition)
+        agreed = known is not None and known._replace(filename="") == definition._replace(filename="")
+        _keep(_received_without_file, place, definition if agreed else None)
+        _keep(_received, (definition.token, definition.filename, line), definition)
+
+
+def _keep(table: dict[K, V], key: K, value: V) -> None:
+    table.pop(key, None)
+    while len(table) >= _RECEIVED:
+        table.pop(next(iter(table)))
+    table[key] = value
+
+
+def file_of(code: types.CodeType, space: dict[str, Any]) -> str:
+    """Return the file that code is from; code that came by value may not say it."""
+    return code.co_filename if code.co_filename != NO_FILE else definition_of(code, space).filename
 
 
 def _is_away(space: dict[str, Any]) -> bool:
@@ -115,24 +136,40 @@ def _is_away(space: dict[str, Any]) -> bool:
     return module is None or vars(module) is not space
 
 
+def _received_for(code: types.CodeType, token: bytes, filename: str) -> Definition | None:
+    line = code.co_firstlineno
+    if filename == NO_FILE:
+        return _received_without_file.get((token, line))
+    return _received.get((token, filename, line))
+
+
+def _stated_file(code: types.CodeType, space: dict[str, Any]) -> str:
+    """Return the file that code says it is from, or its module where it does not; cloudpickle keeps the latter."""
+    filename = code.co_filename
+    if filename == NO_FILE and isinstance(space.get("__file__"), str):
+        filename = space["__file__"]
+    return filename
+
+
 def _read(code: types.CodeType, space: dict[str, Any]) -> Definition:
-    token = digest_code(code)
+    token, filename = digest_code(code), _stated_file(code, space)
     if _received and _is_away(space):
-        received = _received.get((token, code.co_filename, code.co_firstlineno))
+        received = _received_for(code, token, filename)
         if received is not None:
             return received
-    found = _find(code, space)
+    found = _find(code, filename, space)
+    if not isinstance(found, ast.AST) and code.co_filename == NO_FILE:
+        found, filename = None, NO_FILE  # not in its module's file: that does not mean that the file changed
     if isinstance(found, ast.AST):
         names = names_in(found)
         ours = frozenset(id(each) for each in getattr(found, "decorator_list", ()) if _is_ours(each, space))
         digest = XXH3_128.once(b"syntax" + syntax.encode(found, ours))
         return Definition(
-            digest, _only_global(names, code), token, imported_by(code), None, _cells(names, code)
+            digest, _only_global(names, code), token, imported_by(code), None, _cells(names, code), filename
         )
     version = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}".encode()
-    return Definition(
-        XXH3_128.once(b"code" + version + token), names_of_code(code), token, imported_by(code), found
-    )
+    digest = XXH3_128.once(b"code" + version + token)
+    return Definition(digest, names_of_code(code), token, imported_by(code), found, NOTHING_CHANGED, filename)
 
 
 def _is_ours(decorator: ast.AST, space: dict[str, Any]) -> bool:
@@ -148,24 +185,24 @@ def _is_ours(decorator: ast.AST, space: dict[str, Any]) -> bool:
 # --- from code to source ------------------------------------------------------------------------------
 
 
-def _find(code: types.CodeType, space: dict[str, Any]) -> ast.AST | str | None:
+def _find(code: types.CodeType, filename: str, space: dict[str, Any]) -> ast.AST | str | None:
     """Find the definition that compiles to `code`: its tree, or the file that lacks it, or None without source."""
-    lines = linecache.getlines(code.co_filename, space)
+    lines = linecache.getlines(filename, space)
     if not lines:
         return None
-    found = _match(code, lines)
+    found = _match(code, filename, lines)
     if found is None:
-        linecache.checkcache(code.co_filename)
-        fresh = linecache.getlines(code.co_filename, space)
+        linecache.checkcache(filename)
+        fresh = linecache.getlines(filename, space)
         if fresh != lines:
-            found = _match(code, fresh)
+            found = _match(code, filename, fresh)
     if found is None and "@pytest_ar" not in space:
-        return code.co_filename
+        return filename
     return found
 
 
-def _match(code: types.CodeType, lines: list[str]) -> ast.AST | None:
-    file = _file(code.co_filename, lines)
+def _match(code: types.CodeType, filename: str, lines: list[str]) -> ast.AST | None:
+    file = _file(filename, lines)
     if file.tree is None:
         return None
     line = code.co_firstlineno

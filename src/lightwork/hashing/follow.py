@@ -20,7 +20,7 @@ from lightwork.hashing import parts
 from lightwork.hashing.atoms import ATOMS, atom
 from lightwork.hashing.buffers import XXH3_128
 from lightwork.hashing.chains import Chain, Names
-from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of
+from lightwork.hashing.definitions import NOTHING_CHANGED, Cells, definition_of, file_of
 from lightwork.hashing.imports import Starts, starts_of
 from lightwork.hashing.scope import Scope, scope_of
 from lightwork.hashing.trace import (
@@ -87,7 +87,7 @@ def _traced_function(value: types.FunctionType, walk: Walk) -> Steps:
     definition = definition_of(code, value.__globals__)
     trace.codes[id(code)] = (name, definition.token, code)
     trace.note(FUNCTION, name)
-    label = parts.named(value.__qualname__, parts.place(value.__module__, code.co_filename))
+    label = parts.named(value.__qualname__, parts.place(value.__module__, definition.filename))
     trace.part(label, definition.digest)
     if definition.changed_file is not None:
         trace.changed_files.add(definition.changed_file)
@@ -219,7 +219,7 @@ def _names(value: types.FunctionType, names: Names, out: Encoding, walk: Walk) -
             trace.note(UNSEEN, f"{value.__qualname__}: {'.'.join(chain)}")
         home, name, rest = _resolve(start, chain, trace)
         dotted = ".".join(chain[: len(chain) - len(rest)])
-        filename = value.__code__.co_filename if home is space else str(home.get("__file__", ""))
+        filename = file_of(value.__code__, space) if home is space else str(home.get("__file__", ""))
         place = _Place(home, name, dotted, home.get("__name__", value.__module__), filename)
         yield from _named(place, value, seen, out, walk)
         content = home.get(name)
@@ -274,7 +274,8 @@ def _attribute(
     if trace.scope.is_library_module(owner.__module__) or trace.ignores(name_of_code(owner)):
         return
     if isinstance(owner, types.FunctionType) and name not in _OWN:
-        where = _Place(vars(owner), name, f"{dotted}.{name}", name_of_code(owner), owner.__code__.co_filename)
+        filename = file_of(owner.__code__, owner.__globals__)
+        where = _Place(vars(owner), name, f"{dotted}.{name}", name_of_code(owner), filename)
         yield from _named(where, value, seen, out, walk)
     elif name in _FOR_PEOPLE and owner is not value and (id(owner), name) not in seen:
         seen.add((id(owner), name))

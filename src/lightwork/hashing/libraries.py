@@ -14,6 +14,9 @@ import re
 import sys
 import types
 
+NO_FILE = "<dynamic-code>"
+"""What cloudpickle, from 3.1.3 on, writes as the file of a code object."""
+
 _FOLDERS = ("site-packages", "dist-packages")
 
 
@@ -65,7 +68,7 @@ def library_name(module: str | None, filename: str | None = None, versions: str 
     Of the version count the first two numbers (``"minor"``), all of it (``"exact"``), or nothing (``"none"``).
     """
     root = (module or "").partition(".")[0]
-    if filename is not None and not is_library_module(root):
+    if filename not in (None, NO_FILE) and not is_library_module(root):
         # Decorators give their wrappers the module of what they wrap; the file does not lie.
         root = _root_of_file(filename)
     if not root or root in sys.stdlib_module_names or root == "builtins":
@@ -102,9 +105,16 @@ def _version(root: str) -> str:
 def is_library_code(code: types.CodeType, module: str | None) -> bool:
     """Whether a code object belongs to a library."""
     filename = code.co_filename
+    if filename == NO_FILE:
+        return is_library_module(module) or _is_library_elsewhere((module or "").partition(".")[0])
     if filename.startswith("<") and not filename.startswith("<frozen "):
         return is_library_module(module)
     return is_library_file(filename)
+
+
+def _is_library_elsewhere(root: str) -> bool:
+    """Whether code came by value from a library that is installed, but has not been imported in this process."""
+    return root not in sys.modules and not root.startswith("__") and is_library_root(root)
 
 
 @functools.lru_cache(1024)
