@@ -186,6 +186,7 @@ def test_a_library_that_is_not_imported_here_is_one(monkeypatch):
         == libraries.library_name("iniconfig.exceptions")
         != ""
     )
+    monkeypatch.setitem(sys.modules, "__mp_main__", pytest)  # as under `python -m pytest`
     for user in ("__main__", "__mp_main__", "a_module_of_the_user", None):
         assert not libraries.is_library_code(code, user)
 

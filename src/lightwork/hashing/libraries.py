@@ -53,7 +53,7 @@ _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def is_library_module(name: str | None) -> bool:
     """Whether a module, by its name, belongs to a library."""
-    if not name or name == "__main__":
+    if not name or name in ("__main__", "__mp_main__"):
         return False
     root = name.partition(".")[0]
     if root in sys.stdlib_module_names or root in ("builtins", "lightwork"):
