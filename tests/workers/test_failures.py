@@ -162,3 +162,17 @@ def test_a_ring_of_causes_ends():
     first, second = ValueError(1), ValueError(2)
     first.__cause__, second.__cause__ = second, first
     assert read(describe(first)).args == (1,)
+
+
+def test_what_a_loop_had_finished_stays_on_the_error_and_out_of_the_report():
+    error = ValueError("odd")
+    error.partial_results = [1, 2]
+    assert not hasattr(read(describe(error)), "partial_results")
+    assert error.partial_results == [1, 2]
+
+
+def test_of_a_whole_report_nothing_is_left_out():
+    error = ValueError("odd")
+    error.lock = threading.Lock()
+    assert describe(error, whole=True)[0][0][0] is None
+    assert not hasattr(read(describe(error)), "lock")

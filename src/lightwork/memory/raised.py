@@ -37,7 +37,7 @@ def raised(error: Exception) -> Raised | None:
     """What an entry holds for an error; None for one that could not be read again."""
     from lightwork.workers.failures import describe
 
-    report = describe(error)
+    report = describe(error, whole=True)
     return None if report[0][0][0] is None else Raised(report)
 
 

@@ -27,8 +27,11 @@ _AROUND_TASKS = {"lightwork.workers.worker", "lightwork.workers.page", "lightwor
 _MOST_LINKS = 16
 
 
-def describe(error: BaseException) -> Report:
-    """An exception as a report for the parent; our frames around the task are left out of the traceback."""
+def describe(error: BaseException, *, whole: bool = False) -> Report:
+    """An exception as a report for the parent; our frames around the task are left out of the traceback.
+
+    With `whole`, one that would lose something that it holds is one that cannot be carried.
+    """
     import traceback
 
     trace = error.__traceback__
@@ -41,8 +44,10 @@ def describe(error: BaseException) -> Report:
     is_cause = False
     while each is not None and len(links) < _MOST_LINKS:
         # What a loop inside the task had finished stays here: it would travel with each exception again.
-        each.__dict__.pop("partial_results", None)
-        data = _pickled(each)
+        finished = each.__dict__.pop("partial_results", None)
+        data = _pickled(each, whole)
+        if finished is not None:
+            each.__dict__["partial_results"] = finished
         links.append((data, is_cause))
         if data is None:
             break
@@ -85,8 +90,8 @@ def _stand_in(text: str) -> LightworkError:
     return LightworkError(f"a task raised an exception that cannot be pickled: {text.splitlines()[-1]}")
 
 
-def _pickled(error: BaseException) -> bytes | None:
-    for make in (_as_itself, _without_constructor, _without_what_stays):
+def _pickled(error: BaseException, whole: bool) -> bytes | None:
+    for make in _WHOLE if whole else (*_WHOLE, _without_what_stays):
         try:
             data = make(error)
             if type(pickle.loads(data)) is type(error):
@@ -109,6 +114,9 @@ def _without_constructor(error: BaseException) -> bytes:
 
 def _without_what_stays(error: BaseException) -> bytes:
     return _by_value(_Reduced(error))
+
+
+_WHOLE = (_as_itself, _without_constructor)
 
 
 def _by_value(value: object) -> bytes:
