@@ -66,7 +66,7 @@ print("zygote", pool_info().zygote)
 def test_nothing_needs_what_macos_lacks(start, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(LESS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    out, err, status = run(f"START = {start!r}\n{PROGRAM}")
+    out, err, status = run(f"START = {start!r}\n{PROGRAM}", cwd=tmp_path)
     assert (err, status) == ("", 0)
     assert out.startswith("zygote")
 
@@ -75,7 +75,7 @@ def test_nothing_needs_what_macos_lacks(start, tmp_path, monkeypatch):
 def test_a_killed_zygote_is_buried(start, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(LESS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    out, err, status = run(f"START = {start!r}\n{KILLED}")
+    out, err, status = run(f"START = {start!r}\n{KILLED}", cwd=tmp_path)
     assert (out, err, status) == ("[0, 1, 2]\n", "", 0)
 
 
