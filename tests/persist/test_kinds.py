@@ -6,6 +6,7 @@ import collections
 import datetime
 import decimal
 import fractions
+import importlib.util
 import pickle
 import uuid
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def pandas_kinds() -> dict[str, Any]:
             "object": pd.Series([(1, 2)] * N, dtype=object),
         }
     )
-    return {
+    kinds = {
         "frame": frame,
         "slice": frame[10:20],
         "every second row": frame[::2],
@@ -46,8 +47,10 @@ def pandas_kinds() -> dict[str, Any]:
         "periods": pd.period_range("2020", periods=N, freq="D"),
         "intervals": pd.interval_range(0, N),
         "sparse": pd.Series(pd.arrays.SparseArray(numbers * (numbers > 5))),
-        "Arrow-backed": frame[["number", "integer"]].convert_dtypes(dtype_backend="pyarrow"),
     }
+    if importlib.util.find_spec("pyarrow"):  # has no wheels for each Python
+        kinds["Arrow-backed"] = frame[["number", "integer"]].convert_dtypes(dtype_backend="pyarrow")
+    return kinds
 
 
 def arrow_kinds() -> dict[str, Any]:
