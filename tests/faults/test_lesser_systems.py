@@ -82,11 +82,24 @@ def test_a_killed_zygote_is_buried(start, tmp_path, monkeypatch):
 KILLED = """
 import os, signal, time
 from lightwork import Parallel, delayed, pool_info
+
+def fields(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()
+
+def alive(pid):
+    try:
+        return fields(pid)[0] not in "ZX"
+    except OSError:
+        return False
+
 loop = Parallel(n_jobs=2, start_method=START)
 loop(delayed(abs)(i) for i in range(3))
 there = pool_info()
+workers = [worker.pid for worker in there.workers]
+everybody = [there.zygote, *workers, *(int(fields(pid)[1]) for pid in workers)]
 os.kill(there.zygote, signal.SIGKILL)
-while any(os.path.exists(f"/proc/{worker.pid}") for worker in there.workers):
+while any(map(alive, everybody)):  # a call that begins meanwhile ends with it
     time.sleep(0.01)
 print(loop(delayed(abs)(i) for i in range(3)))
 """
