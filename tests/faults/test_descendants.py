@@ -131,7 +131,7 @@ def test_of_a_zygote_that_is_killed(kill, method):
         wait_until_gone(pids)
         program.stdin.write("\n")
         program.stdin.flush()
-        assert program.stdout.read() == "WorkerStartError\n[0, 1, 2]\n"
+        assert program.stdout.read() == "WorkerDied\n[0, 1, 2]\n"
         assert program.stderr.read() == ""
 
 
@@ -151,16 +151,84 @@ try:
     Parallel(n_jobs=2)(delayed(told)(i) for i in range(2))
 except Exception as error:
     print(error)
-print(Parallel(n_jobs=2)(delayed(abs)(i) for i in range(3)))
+print(Parallel(n_jobs=2, retries=9)(delayed(abs)(i) for i in range(3)))
 """
     with start(PROLOGUE + code, stdin=subprocess.PIPE) as program:
         pids = family(program.stdout.readline()) + family(program.stdout.readline())
         program.stdin.write("\n")
         program.stdin.close()
         said, results = program.stdout.read().splitlines()
-        assert "ended unexpectedly (signal 9)" in said
+        assert "with the zygote that had forked it" in said
         assert (results, program.stderr.read()) == ("[0, 1, 2]", "")
-        assert not any(map(alive, pids))  # the next loop began only then
+        assert not any(map(alive, pids))  # others were started only then
+
+
+ZYGOTE = """
+import os, pathlib, signal, time
+from lightwork import Parallel, delayed
+from lightwork.errors import WorkerDied, WorkerStartError
+def child_of(pid):
+    return int(open(f"/proc/{pid}/task/{pid}/children").read())
+"""
+
+
+@each_start
+def test_a_zygote_that_is_killed_takes_the_running_tasks_alone(method, tmp_path):
+    code = """
+def one(i, path):
+    if i == 3 and not path.exists():
+        path.touch()
+        time.sleep(600)
+    return i
+def kill(path):
+    while not path.exists():
+        time.sleep(0.005)
+    os.kill(child_of(child_of(os.getpid())), signal.SIGKILL)
+path = pathlib.Path("running")
+loop = Parallel(n_jobs=3, on_error="return", batch_size=1, start_method=METHOD, return_as="generator")
+results = loop([*(delayed(one)(i, path) for i in range(40))])
+found = [next(results) for _ in range(3)]
+kill(path)
+for result in results:
+    found.append(result if isinstance(result, int) else type(result.error).__name__)
+print(sum(isinstance(result, str) for result in found) in (1, 2, 3), found[3])
+print([i for i, result in enumerate(found) if result not in (i, "WorkerDied")], len(found))
+"""
+    out, err, status = run(ZYGOTE + code.replace("METHOD", repr(method)), cwd=tmp_path)
+    assert (out, err, status) == ("True WorkerDied\n[] 40\n", "", 0)
+
+
+def test_an_idle_pool_whose_zygote_was_killed_serves_the_next_loop_at_once():
+    """Whatever of its end is seen by then; a task may have begun on one of its workers."""
+    code = """
+loop = Parallel(n_jobs=2, retries=9)
+for delay in range(20):
+    assert loop(delayed(abs)(i) for i in range(3)) == [0, 1, 2]
+    guardian = child_of(os.getpid())
+    os.kill(child_of(guardian) if delay % 2 else guardian, signal.SIGKILL)
+    time.sleep(delay / 4000)
+    assert loop(delayed(abs)(i) for i in range(3)) == [0, 1, 2]
+    while os.path.exists(f"/proc/{guardian}"):  # until its end was seen
+        loop(delayed(abs)(i) for i in range(3))
+print("done")
+"""
+    assert run(ZYGOTE + code) == ("done\n", "", 0)
+
+
+def test_a_zygote_that_is_killed_again_and_again_ends_the_loop():
+    code = """
+def end_all():
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+try:
+    Parallel(n_jobs=16, initializer=end_all)(delayed(abs)(i) for i in range(3))
+except (WorkerStartError, WorkerDied) as error:  # by the count of workers, or of what one task lost
+    print(error)
+print(Parallel(n_jobs=2, retries=9)(delayed(abs)(i) for i in range(3)))
+"""
+    out, err, status = run(ZYGOTE + code)
+    assert "a worker process ended while it ran no task: with the zygote that had forked it" in out
+    assert (out.splitlines()[-1], err, status) == ("[0, 1, 2]", "", 0)
 
 
 def test_of_a_zygote_and_its_guardian_killed_at_once():
@@ -190,7 +258,7 @@ except Exception as error:
         pids = [int(word) for _ in range(2) for word in program.stdout.readline().split()]
         program.stdin.write("\n")
         program.stdin.close()
-        assert (program.stdout.read(), program.stderr.read()) == ("WorkerStartError\n", "")
+        assert (program.stdout.read(), program.stderr.read()) == ("WorkerDied\n", "")
     wait_until_gone(pids)
 
 

@@ -125,6 +125,7 @@ class Pool:
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._zygote = 0
+        self._has_forked = False
         self._idle: list[WorkerHandle] = []
         self._next = 0
         self._endings: dict[int, Ending] = {}
@@ -260,6 +261,7 @@ class Pool:
         finally:
             theirs.close()
         self._control = Channel(ours)
+        self._has_forked = False
         return self._control
 
     def _fork(self, control: Channel, make: Make) -> WorkerHandle:
@@ -292,6 +294,7 @@ class Pool:
             if kind == Kind.FORKED:
                 number, pid = cast("tuple[int, int]", unpack(body))
                 self._pids[number] = pid
+                self._has_forked = True
             elif kind == Kind.ENDED:
                 number, _, status, kilobytes, seconds = cast("tuple[int, int, int, int, float]", unpack(body))
                 self._pids.pop(number, None)
@@ -322,13 +325,21 @@ class Pool:
             self._read_reports()
         return True
 
-    def start_failure(self) -> WorkerStartError | None:
-        """Why there are no workers, if the zygote has ended by itself."""
+    def has_crashed(self) -> bool:
+        """Whether the zygote has ended by itself since anybody looked; the next `lend` starts another.
+
+        Raises
+        ------
+        WorkerStartError
+            If it had made no worker: another would not either.
+        """
         with held_back(), self._lock:
             if self._control is None or not self._control.ended:
-                return None
+                return False
             status = self._forget_zygote(unexpected=True)
-        return WorkerStartError(
+            if self._has_forked:
+                return True
+        raise WorkerStartError(
             f"the process that starts the workers ended unexpectedly ({_status_text(status)});"
             " what it printed stands above"
         )

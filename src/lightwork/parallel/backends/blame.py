@@ -212,7 +212,7 @@ def broken(error: Exception, first: int, tasks: Sequence[Task[object]]) -> Worke
 
 def _how(code: int | None) -> str:
     if code is None:
-        return "nothing is known of how"
+        return "with the zygote that had forked it, which was killed or ended unexpectedly"
     if code >= 0:
         return f"exit code {code}, by `os._exit` or the like"
     try:

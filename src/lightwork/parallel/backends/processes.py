@@ -325,14 +325,13 @@ class ProcessCrew:
         ran = member.ran()
         handle.close()
         task = None if claimed is None else member.owes(claimed)
+        # Workers that end with their zygote are one death, however many they are.
+        is_death = self._pool.has_crashed() or ending is not None
         if claimed is None or task is None:
             claimed = None
-            self._blameless += 1
+            self._blameless += is_death
         elif not self._options.retains:
             self._outgoing.done([claimed])
-        failure = self._pool.start_failure()
-        if failure is not None:
-            raise failure
         error: Exception = blame.died(ending, claimed, task)
         if overdue is not None and claimed is not None and task is not None:
             error = blame.overdue(cast(float, self._options.task_timeout), claimed, task)
