@@ -20,13 +20,16 @@ class FakeCrew:
     So it does how far a worker had come when work was taken back from it, and whether it ran more than it was to.
     """
 
-    def __init__(self, count, seed=0, unsendable=(), late_up=False, seconds=1e-6, silent=False):
+    def __init__(
+        self, count, seed=0, unsendable=(), late_up=False, seconds=1e-6, silent=False, slow_up=False
+    ):
         self.workers = [] if late_up else list(range(count))
         self.pending = [Up(worker) for worker in range(count)] if late_up else []
         self.random = random.Random(seed)
         self.unsendable = set(unsendable)
         self.seconds = seconds
         self.silent = silent
+        self.slow_up = slow_up
         self.queues = {worker: [] for worker in range(count)}
         self.names = count
         self.revoked = {}
@@ -34,6 +37,7 @@ class FakeCrew:
         self.sent = []
         self.forgotten = []
         self.deepest = 0
+        self.flushed = True
         self.ended = None
 
     def encode(self, index, task):
@@ -48,6 +52,7 @@ class FakeCrew:
         assert self.ended is None
         assert worker not in self.revoked, "sent to a worker that has not given up what was taken back"
         self.sent.append((worker, first, len(tasks)))
+        self.flushed = False
         self.queues[worker].append((first, list(map(task_of, tasks))))
         self.deepest = max(self.deepest, len(self.queues[worker]))
 
@@ -56,9 +61,10 @@ class FakeCrew:
 
     def flush(self):
         assert self.ended is None
+        self.flushed = True
 
     def wait(self, timeout):
-        assert self.ended is None
+        self.flush()
         if self.pending:
             events, self.pending = self.pending, []
             return events
@@ -98,6 +104,9 @@ class FakeCrew:
 
     def up_again(self, worker):
         del self.revoked[worker]
+        if self.slow_up:
+            self.pending.append(Up(worker))
+            return []
         return [Up(worker)]
 
     def run(self, worker, first, tasks):

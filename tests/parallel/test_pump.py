@@ -114,6 +114,7 @@ def shapes(draw):
         "late_up": draw(st.booleans()),
         "seconds": draw(st.sampled_from([1e-9, 1e-4, 1.0])),
         "restless": draw(st.booleans()),
+        "slow_up": draw(st.booleans()),
     }
 
 
@@ -215,6 +216,14 @@ class TestStream:
             batches = shape["in_batches"] or shape["size"] is None
             if shape["in_batches"] or shape["size"] is not None:
                 assert loop.taken - read <= shape["window"] * (largest if batches else 1)
+
+    @given(shapes(), st.integers(1, 40))
+    def test_while_the_reader_is_away_nothing_lies_here_that_a_worker_could_have(self, shape, count):
+        """Not even one that only has to say first that it has nothing left."""
+        loop = Loop(squares(count), ahead=True, **{**shape, "restless": True, "slow_up": True})
+        for _ in loop.pump.stream():
+            assert not loop.plan.settling
+            assert loop.crew.flushed
 
     def test_closing_aborts(self):
         loop = Loop(squares(50), ahead=True)

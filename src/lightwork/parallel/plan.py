@@ -319,6 +319,11 @@ class Plan:
         """
         return min(self._due, self._looked + WORTH) if self._idle and self._due < inf else self._due
 
+    @property
+    def settling(self) -> bool:
+        """Whether tasks wait, and a worker that has nothing left will be `up` as soon as it has said so."""
+        return bool(self._backlog) and any(lane.revoked and not lane.spans for lane in self._lanes.values())
+
     def take_back(self, now: float) -> list[int]:
         """The workers that are to give up what they have not begun; each gets nothing until it is `up` again.
 

@@ -52,6 +52,9 @@ class Watcher(Protocol):
 
 # Answers taken in one go before workers are looked after again: some milliseconds' worth.
 _MOST_ANSWERS = 512
+# Seconds that a reader is kept for a worker that only has to say that it has nothing left, and for that waits for a core
+# of a busy machine; it takes a millisecond else.
+_SETTLED = 1.0
 
 
 class Pump:
@@ -153,6 +156,8 @@ class Pump:
                 if chunk is None:
                     return
                 count, results = len(chunk.results), self._handed_over(chunk.results)
+                if count > 1:
+                    self._fill_for_absence()  # between two results of a chunk the reader may be away as well
                 if chunk.failures:
                     index = min(chunk.failures)
                     self._reading.at_hand = index - chunk.first
@@ -288,6 +293,10 @@ class Pump:
     def _fill_for_absence(self) -> None:
         """Let workers have all that they may, now: while the reader is away nobody sends."""
         self._fill()
+        until = perf_counter() + _SETTLED
+        while self._plan.settling and (left := until - perf_counter()) > 0:
+            self._handle(cast(Crew, self._crew).wait(left))
+            self._fill()
         if self._crew is not None:
             self._crew.flush()
 
