@@ -52,8 +52,8 @@ class Watcher(Protocol):
 
 # Answers taken in one go before workers are looked after again: some milliseconds' worth.
 _MOST_ANSWERS = 512
-# Seconds that a reader is kept for a worker that only has to say that it has nothing left, and for that waits for a core
-# of a busy machine; it takes a millisecond else.
+# Seconds that a reader is kept for a worker that only has to say that it has nothing left, and may have to wait for a
+# core of a busy machine; it takes a millisecond else.
 _SETTLED = 1.0
 
 
