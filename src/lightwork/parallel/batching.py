@@ -61,14 +61,16 @@ class Pace:
     ----------
     size : int
         Tasks in the next message.
+    is_fixed : bool
+        Whether the user gave the number of tasks in a message.
     gives_back : bool
         Whether work can be taken back, so that one message more with a worker keeps nothing from others.
     """
 
-    __slots__ = ("_away", "_fixed", "_run", "_send", "gives_back", "size")
+    __slots__ = ("_away", "_run", "_send", "gives_back", "is_fixed", "size")
 
     def __init__(self, fixed: int | None = None, *, ahead: bool = False) -> None:
-        self._fixed = fixed
+        self.is_fixed = fixed is not None
         self._run: float | None = None
         self._send = 0.0
         self._away = inf if ahead else 0.0
@@ -79,7 +81,7 @@ class Pace:
         """A worker ran a message of `count` tasks in so many seconds."""
         each = seconds / count
         self._run = run = each if self._run is None else (self._run + each) / 2
-        if self._fixed is None:
+        if not self.is_fixed:
             slower = max(run, self._send, 1e-9)
             self.size = max(1, min(int(TARGET / slower), max(self.size, 2 * count), MOST_TASKS))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
-from typing import Final, TypeVar, cast, overload
+from typing import Final, Protocol, TypeVar, cast, overload
 
 from lightwork.errors import OptionTypeError, TaskFormatError
 from lightwork.parallel.backends.base import Task
@@ -23,6 +23,13 @@ T = TypeVar("T")
 
 # Reading these makes nothing and changes nothing.
 _STILL: Final = frozenset({list, tuple, range, str, bytes})
+
+
+class Read(Protocol):
+    """How to read the next so many items of an input, or fewer; `itertools.islice`, or what takes its place."""
+
+    def __call__(self, source: Iterator[T], count: int, /) -> Iterator[T]:
+        """An iterator over them."""
 
 
 class Block(Sequence[Task[object]]):
@@ -133,7 +140,7 @@ class Calls(Iterable[Task[T]]):
         """The calls that are left, as tasks; nothing is read ahead."""
         return _tasks(self.func, zip(self._arguments) if self._single else self._arguments)
 
-    def take(self, count: int, admitted: frozenset[type] | None = None) -> Block:
+    def take(self, count: int, admitted: frozenset[type] | None = None, read: Read = islice) -> Block:
         """The next calls, at most `count`, as one block.
 
         Parameters
@@ -143,6 +150,8 @@ class Calls(Iterable[Task[T]]):
         admitted : frozenset of type or None
             The types of arguments that may go in a block. A call that has another ends it, and stays in the input, as
             `is_denied` says from then on; nothing behind it was read, since what it holds may change by that.
+        read : Read
+            How the input is read where that runs somebody's code.
 
         Examples
         --------
@@ -151,11 +160,12 @@ class Calls(Iterable[Task[T]]):
         ([-1, -2], [(<built-in function abs>, (-3,), {})])
         """
         if admitted is None:
-            return Block(self.func, list(islice(self._arguments, count)), single=self._single)
+            read = islice if self._is_still else read
+            return Block(self.func, list(read(self._arguments, count)), single=self._single)
         taken = self._at_once(count, admitted) if self._is_still else None
         if taken is None:
             self._is_still = False
-            taken, denied = self._one_by_one(count, admitted)
+            taken, denied = self._one_by_one(read(self._arguments, count), admitted)
             if denied:
                 self.is_denied = True
                 self._arguments = chain(denied, self._arguments)
@@ -170,17 +180,19 @@ class Calls(Iterable[Task[T]]):
         self._arguments = chain(taken, self._arguments)
         return None
 
-    def _one_by_one(self, count: int, admitted: frozenset[type]) -> tuple[list[object], list[object]]:
+    def _one_by_one(
+        self, arguments: Iterator[object], admitted: frozenset[type]
+    ) -> tuple[list[object], list[object]]:
         """Arguments that somebody makes as they are read; and the first that is not admitted, if one came."""
         taken: list[object] = []
         append = taken.append
         if self._single:
-            for value in islice(self._arguments, count):
+            for value in arguments:
                 if type(value) not in admitted:
                     return taken, [value]
                 append(value)
             return taken, []
-        for row in cast("Iterator[tuple[object, ...]]", islice(self._arguments, count)):
+        for row in cast("Iterator[tuple[object, ...]]", arguments):
             if not admitted.issuperset(map(type, row)):
                 return taken, [row]
             append(row)

@@ -11,14 +11,15 @@ remembered start none. Where the input calls one function, and the crew knows it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile
-from sys import maxsize
 from typing import NamedTuple, cast
 
 from lightwork.errors import TaskFormatError
 from lightwork.parallel.backends.base import Crew, Encode, Task
-from lightwork.parallel.blocks import Block, Calls
+from lightwork.parallel.blocks import Block, Calls, Read
+from lightwork.parallel.brisk import Brisk
 from lightwork.parallel.doubles import Double, Doubles
 from lightwork.parallel.runs import END, run, same
 from lightwork.parallel.tasks import is_plain, refusal, triple
@@ -58,12 +59,16 @@ class Intake:
     crew : callable
         The loop's crew; called when the first task needs one.
     eager : bool
-        Whether the whole input is taken before anything else.
+        Whether the whole input is read as soon as it can be, however much of it is sent.
     calls : Calls or None
         The same input, where it calls one function: then it is read in blocks as far as that may be.
+    whole : bool
+        Whether as many tasks as were asked for are waited for, however slow the input is.
 
     Attributes
     ----------
+    reads_ahead : bool
+        Whether there is more to `read_ahead`.
     ended : bool
         Whether the input is known to have no more.
     apart : int
@@ -75,20 +80,22 @@ class Intake:
     """
 
     __slots__ = (
+        "_brisk",
         "_calls",
         "_crew",
-        "_eager",
         "_encode",
         "_given",
         "_held",
         "_hired",
         "_known",
+        "_read_some",
         "_settled",
         "_source",
         "apart",
         "doubles",
         "ended",
         "finishes",
+        "reads_ahead",
     )
 
     def __init__(
@@ -98,17 +105,20 @@ class Intake:
         *,
         eager: bool = False,
         calls: Calls[object] | None = None,
+        whole: bool = False,
     ) -> None:
         self._crew = crew
+        self._brisk = Brisk()
+        self._read_some: Read = islice if whole else self._brisk.read
         self._hired = False
         self._encode: Encode | None = None
         # The function of the last task that went through `_prepare`, if it may be sent without a further look.
         self._settled: object = _NOTHING
         self._known: dict[type, bool] = {}
         self._calls = None if eager else calls
-        self._eager = eager
-        # What was prepared and not given out yet, and how much of it was.
-        self._held: Sequence[object] = ()
+        self.reads_ahead = eager
+        # What was prepared and not given out yet, and how much of the first of it was.
+        self._held: deque[Sequence[object]] = deque()
         self._given = 0
         self._source = source
         self.ended = False
@@ -118,32 +128,37 @@ class Intake:
 
     def take(self, first: int, count: int) -> Sequence[object]:
         """The next tasks, of which the first has this number: at most `count`; none only at the end of the input."""
-        if self._eager:
-            self._eager = False
-            self._held = self._read(first, maxsize)
+        self._brisk.was_cut = False
         if self._calls is not None and (block := self._block(count)):
-            self.ended = len(block) < count and self._calls is not None
+            self.ended = len(block) < count and not self._brisk.was_cut and self._calls is not None
             return block
-        items: Sequence[object] = ()
         if self._held:
-            items = self._held_back(count)
-        if len(items) < count:
-            more = self._read(first + len(items), count - len(items))
-            items = [*items, *more] if items else more
-        self.ended = len(items) < count
+            self.ended = False
+            return self._held_back(count)
+        items = self._read(first, count)
+        self.ended = len(items) < count and not self._brisk.was_cut
         return items
+
+    def read_ahead(self, first: int, count: int) -> None:
+        """Prepare so many of the next tasks, or fewer; the first that is given out next has this number."""
+        self._brisk.was_cut = False
+        before = sum(map(len, self._held)) - self._given
+        items = self._read(first + before, count)
+        if items:
+            self._held.append(items)
+        self.reads_ahead = len(items) == count or self._brisk.was_cut
 
     def take_apart(self, first: int, most: int) -> Sequence[object]:
         """The next tasks as long as none of them is to be sent, at most so many."""
         if self._held:
             return self._held_back(
-                sum(1 for _ in takewhile(kind_apart, self._held[self._given : self._given + most]))
+                sum(1 for _ in takewhile(kind_apart, self._held[0][self._given : self._given + most]))
             )
         items: list[object] = []
-        for index, given in enumerate(islice(self._source, most), first):
+        for index, given in enumerate(self._read_some(self._source, most), first):
             item = self._prepare(index, given)
             if type(item) not in _APART:
-                self._held, self._given = [item], 0
+                self._held.append([item])
                 break
             items.append(item)
         return items
@@ -151,15 +166,17 @@ class Intake:
     def close(self) -> None:
         """Let go of the input and of all arguments now, not when they happen to be collected."""
         self._source = iter(())
-        self._held = ()
+        self._held.clear()
         self._calls = None
 
     def _held_back(self, count: int) -> Sequence[object]:
         """Of what was prepared and not given out yet, the next so many."""
-        items = self._held[self._given : self._given + count]
+        held = self._held[0]
+        items = held[self._given : self._given + count]
         self._given += len(items)
-        if self._given == len(self._held):
-            self._held, self._given = (), 0
+        if self._given == len(held):
+            self._held.popleft()
+            self._given = 0
         return items
 
     def _block(self, count: int) -> Block | None:
@@ -167,7 +184,7 @@ class Intake:
         calls = self._calls
         if calls is None or not self._hired or self._settled is not calls.func:
             return None
-        block = calls.take(count, None if self._encode is None else ATOMS)
+        block = calls.take(count, None if self._encode is None else ATOMS, self._read_some)
         if calls.is_denied:  # from here on, each is written down by itself
             self._calls = None
             self._source = iter(calls)
@@ -179,7 +196,7 @@ class Intake:
             for given in self._source:
                 return [self._prepare(first, given)]
             return ()
-        source = islice(self._source, count)
+        source = self._read_some(self._source, count)
         items: list[object] = []
         if self._settled is not _NOTHING:
             func = cast("Callable[..., object]", self._settled)

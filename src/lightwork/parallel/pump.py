@@ -21,7 +21,7 @@ from typing import Protocol, cast
 
 from lightwork.errors import LightworkError
 from lightwork.parallel.backends.base import Crew, Event
-from lightwork.parallel.batching import Pace
+from lightwork.parallel.batching import MOST_TASKS, Pace
 from lightwork.parallel.blocks import Calls
 from lightwork.parallel.guard import Guard
 from lightwork.parallel.inflight import InFlight
@@ -52,6 +52,11 @@ class Watcher(Protocol):
 
 # Answers taken in one go before workers are looked after again: some milliseconds' worth.
 _MOST_ANSWERS = 512
+# Messages are held back, to be handed over several at a time, for so many seconds at most; and only where as many were
+# made one after the other in that time, so that the input can be trusted not to block. One that blocks all the same
+# holds up nothing but what lies behind other work.
+_HELD = 1e-4
+_QUICK = 64
 # Seconds that a reader is kept for a worker that only has to say that it has nothing left, and may have to wait for a
 # core of a busy machine; it takes a millisecond else.
 _SETTLED = 1.0
@@ -73,7 +78,7 @@ class Pump:
     watcher : Watcher
         Told how far the loop has come.
     eager : bool
-        Whether the whole input is taken before anything else.
+        Whether the whole input is read as soon as it can be, however much of it is sent.
     calls : Calls or None
         The same input, where it calls one function: then it is read in blocks as far as that may be.
     recourse : Recourse or None
@@ -102,7 +107,7 @@ class Pump:
     ) -> None:
         self._recourse = recourse or Recourse()
         self._guard = guard or Guard()
-        self._intake = Intake(source, self._hire_crew, eager=eager, calls=calls)
+        self._intake = Intake(source, self._hire_crew, eager=eager, calls=calls, whole=pace.is_fixed)
         self._in_flight = InFlight(
             plan, pace, outcomes, self._recourse, self._intake, watcher.remembered, self._forget
         )
@@ -117,6 +122,8 @@ class Pump:
         self._watcher = watcher
         self._process = 0
         self._looked = 0.0
+        self._quick = 0
+        self._flush_at = 0.0
         self._ended = False
         self.exhausted = False
 
@@ -271,10 +278,16 @@ class Pump:
         while True:
             if not plan.waiting():
                 count = 0 if self.exhausted else plan.room()
-                if not count:
+                if not count and not self._intake.reads_ahead:
                     self._settle()
                     return
-                self._take(count)
+                if self._crew is not None and (self._quick < _QUICK or begun >= self._flush_at):
+                    self._crew.flush()  # the input may block
+                    self._flush_at = begun + _HELD
+                if count:
+                    self._take(count)
+                else:
+                    self._read_ahead()
             send = plan.next_send(begun)
             if send is None:
                 if plan.waiting():
@@ -288,6 +301,7 @@ class Pump:
             crew.send(worker, first, self._in_flight[first], attempt)
             now = perf_counter()
             self._pace.sent(length, now - begun)
+            self._quick = self._quick + 1 if now - begun < _HELD else 0
             begun = now
 
     def _fill_for_absence(self) -> None:
@@ -347,6 +361,12 @@ class Pump:
                 plan.took(len(items))
                 self._in_flight.sort(first, items)
                 self._tell()
+
+    def _read_ahead(self) -> None:
+        """Read some more of an input that is to be read as a whole, and look what workers have done meanwhile."""
+        self._intake.read_ahead(self._plan.taken, self._pace.size if self._pace.is_fixed else MOST_TASKS)
+        if self._crew is not None:
+            self._handle(self._crew.wait(0.0))
 
     def _handle(self, events: Sequence[Event]) -> None:
         self._in_flight.handle(events, self._looked)

@@ -172,10 +172,14 @@ class ProcessCrew:
         if needed or self._outgoing.has_news(member.told):
             for kind, news, descriptors in self._outgoing.news(member.told, needed):
                 self._queue(member, kind, news, descriptors)
+        channel = member.handle.channel
+        channel.queue(_TASKS, body)
+        if member.owed:
+            self._unsent.add(member)
+        else:
+            self._flush(member)  # it has nothing to do
         member.owed.append((first, tasks, len(tasks)))
         member.handle.spans += 1
-        member.handle.channel.queue(_TASKS, body)
-        self._unsent.add(member)
 
     def place(self, worker: int) -> tuple[Page, int]:
         """Where what a worker was sent last can be withdrawn: its control page, and the number of the span there."""
@@ -189,11 +193,14 @@ class ProcessCrew:
     def flush(self) -> None:
         """Hand what `send` has queued to the sockets, one call for each worker."""
         for member in self._unsent:
-            channel = member.handle.channel
-            if not channel.flush() and not member.watches_out:
-                member.watches_out = True
-                self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
+            self._flush(member)
         self._unsent.clear()
+
+    def _flush(self, member: Member) -> None:
+        channel = member.handle.channel
+        if not channel.flush() and not member.watches_out:
+            member.watches_out = True
+            self._watch.modify(channel.fileno(), select.POLLIN | select.POLLOUT)
 
     def drop_segments(self, numbers: Sequence[int]) -> None:
         """Let the workers drop the segments of these numbers."""
