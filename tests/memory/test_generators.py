@@ -35,7 +35,11 @@ def count(n, start=0):
 
 
 def files(tmp_path):
-    return [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != "state"]
+    return [
+        path.name
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name not in ("state", ".gitignore")
+    ]
 
 
 def returned(items):

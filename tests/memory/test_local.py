@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ def mode(path: Path) -> int:
 def test_an_entry_lies_in_the_shard_of_its_digest(tmp_path):
     f = Memory(tmp_path, verbose=0).cache(abs)
     f(-1)
-    (path,) = (path for path in tmp_path.rglob("*") if path.is_file() and path.name != "state")
+    (path,) = (
+        path for path in tmp_path.rglob("*") if path.is_file() and path.name not in ("state", ".gitignore")
+    )
     place = path.relative_to(tmp_path)
     shard, name = place.parts[1:]
     assert place.parts[0] == "lightwork"
@@ -49,6 +53,20 @@ def test_folders_that_exist_keep_their_mode(tmp_path):
     assert mode(location) == 0o2775
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_a_repository_that_the_cache_lies_in_does_not_see_it(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "program.py").touch()
+    memory = Memory(tmp_path / "cache", verbose=0)
+    memory.cache(abs)(-1)
+    status = ["git", "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, check=True, capture_output=True, text=True).stdout == "?? program.py\n"
+    (tmp_path / "cache" / "lightwork" / ".gitignore").unlink()  # somebody wants it in the repository
+    memory.cache(abs)(-2)
+    memory.clear()
+    assert not (tmp_path / "cache" / "lightwork" / ".gitignore").exists()
+
+
 def test_nothing_is_made_before_there_is_something_to_keep(tmp_path):
     f = Memory(tmp_path / "cache", verbose=0).cache(abs)
     f.clear()
@@ -65,7 +83,7 @@ def test_clearing_all_takes_what_broken_off_writes_left_and_nothing_else(tmp_pat
     (tmp_path / "data").write_text("mine")
     memory.clear()
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
-    assert left == ["data", "lightwork", "lightwork/notes", "lightwork/state"]
+    assert left == ["data", "lightwork", *(f"lightwork/{name}" for name in (".gitignore", "notes", "state"))]
 
 
 def test_clearing_one_leaves_entries_whose_names_only_begin_alike(tmp_path):

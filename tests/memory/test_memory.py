@@ -247,6 +247,9 @@ def test_what_cannot_be_remembered_is_told_at_once(memory):
         memory.cache(abs, mmap_mode="x")
     with pytest.raises(ValueError, match="verbose"):
         memory.cache(ignore=["verbose"])(abs)
+    for option in ("cache_validation_callback", "key", "store_if"):
+        with pytest.raises(ValueError, match=f"{option}=True"):
+            memory.cache(**{option: True})
 
 
 def test_memories_are_equal_by_what_they_are_told(tmp_path):

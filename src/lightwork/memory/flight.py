@@ -38,7 +38,7 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from lightwork.memory import waiting
-from lightwork.memory.stores.local import SHARED_FILE, make_folder
+from lightwork.memory.stores.local import SHARED_FILE, make_home
 from lightwork.memory.waiting import Wait, computing_process, this_process
 from lightwork.workers.functions import ask_when_hiring, is_awaited
 
@@ -138,7 +138,7 @@ def _open_state(folder: str, shared: bool) -> int:
     try:
         descriptor = os.open(f"{folder}/state", flags, 0o600)
     except FileNotFoundError:
-        make_folder(folder, shared)
+        make_home(folder, shared)
         descriptor = os.open(f"{folder}/state", flags, 0o600)
     if shared and stat.S_IMODE(os.fstat(descriptor).st_mode) != SHARED_FILE:
         with suppress(PermissionError):  # it is somebody else's, who made it before it was shared

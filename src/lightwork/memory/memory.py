@@ -27,6 +27,7 @@ from lightwork.memory.options import (
     Track,
     Validation,
     Versions,
+    check_callable,
     check_compress,
     check_ignored,
     check_mode,
@@ -238,7 +239,7 @@ class Memory:
         Raises
         ------
         OptionError
-            `ignore` names what is not a parameter.
+            `ignore` names what is not a parameter, or what must be a function is none.
 
         Examples
         --------
@@ -256,12 +257,12 @@ class Memory:
             verbose=self.verbose if verbose is None else check_verbose(verbose),
             mmap_mode=self.mmap_mode if mmap_mode is False else check_mode(mmap_mode),
             compress=self.compress,
-            cache_validation_callback=cache_validation_callback,
+            cache_validation_callback=check_callable("cache_validation_callback", cache_validation_callback),
             expires=lifetime(expires),
             version=version,
             depends_on=tuple(depends_on),
-            key=key,
-            store_if=store_if,
+            key=check_callable("key", key),
+            store_if=check_callable("store_if", store_if),
             track=self.track if track is None else check_track(track),
             ignore_deps=self.ignore_deps,
             track_packages=self.track_packages,

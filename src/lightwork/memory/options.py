@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from lightwork.errors import OptionError, OptionTypeError
 from lightwork.memory.entry import READ_MODES, Compress
@@ -18,6 +18,7 @@ __all__ = [
     "Track",
     "Validation",
     "Versions",
+    "check_callable",
     "check_compress",
     "check_ignored",
     "check_mode",
@@ -27,6 +28,7 @@ __all__ = [
     "check_versions",
 ]
 
+F = TypeVar("F")
 Validation = Callable[[dict[str, object]], bool]
 Track = Literal["deps", "function", "none"]
 Versions = Literal["minor", "exact", "none"]
@@ -66,6 +68,13 @@ def check_mode(mmap_mode: object) -> MmapMode | None:
             return known if mmap_mode is not None else None
     listed = ", ".join(repr(known) for known in READ_MODES)
     raise OptionError(f"mmap_mode={mmap_mode!r}: use one of {listed}")
+
+
+def check_callable(option: str, given: F) -> F:
+    """A function, or None: what is neither would be noticed only by the first call that finds an entry."""
+    if given is None or callable(given):
+        return given
+    raise OptionError(f"{option}={given!r}: use a function, or None")
 
 
 def check_compress(compress: Compress) -> Compress:

@@ -5,7 +5,8 @@
 Label and digest come from `key`; the two digits are the digest's first, so each of the 256 folders (shards) holds
 an even sample of the cache. There is no index: an entry exists when its file does, and `persist` puts it there by
 a rename, whole. Besides there are ``state``, for `flight` and `budget`, and the folder ``code``, for `history`; whoever
-removes them loses no result.
+removes them loses no result. A ``.gitignore`` that is made with the folder keeps all this out of a repository that it
+lies in.
 Folders are made when the first entry needs them, for the owner alone (0700) or, if the cache is shared, for the group
 of the folder that they are made in (2770, files 0660, whatever the umask); those that exist keep their mode.
 Whoever removes an entry does no harm to those who read it.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lightwork.memory.budget import Budget
     from lightwork.memory.quota import Held, Limits
 
-__all__ = ["SHARED_FILE", "LocalStore", "make_folder", "remove"]
+__all__ = ["SHARED_FILE", "LocalStore", "make_folder", "make_home", "remove"]
 
 SHARED_FILE: Final = 0o660
 _SHARED_FOLDER: Final = 0o2770  # with setgid: what is made in it has its group, whoever makes it
@@ -75,6 +76,7 @@ class LocalStore:
 
     def make_room(self, path: str) -> None:
         """Make the folders that an entry needs."""
+        make_home(self.folder, self.shared)
         make_folder(os.path.dirname(path), self.shared)
 
     @property
@@ -165,6 +167,25 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
             return list(found)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def make_home(folder: str, shared: bool) -> None:
+    """Make the folder that all lies in; whoever removes its ``.gitignore`` afterwards has done so for good."""
+    if os.path.isdir(folder):
+        return
+    make_folder(folder, shared)
+    with suppress(
+        OSError
+    ):  # made by another process meanwhile; or no entry can be written either, which is told
+        descriptor = os.open(
+            f"{folder}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
+        try:
+            if shared:
+                os.fchmod(descriptor, SHARED_FILE)
+            os.write(descriptor, b"# made by lightwork\n*\n")
+        finally:
+            os.close(descriptor)
 
 
 def make_folder(folder: str, shared: bool) -> None:
