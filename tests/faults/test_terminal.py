@@ -114,7 +114,7 @@ from lightwork import Parallel, delayed
 from lightwork.workers import pool
 def tasks():
     yield delayed(abs)(1)
-    print("zygote", pool.pool_info().zygote, flush=True)
+    print("zygote", pool.lend_pool()._zygote, flush=True)  # `pool_info` would wait for the workers
     yield from [delayed(time.sleep)(600)] * 9
 Parallel(n_jobs=2, pre_dispatch="all")(tasks())
 """)

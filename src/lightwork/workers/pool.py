@@ -219,7 +219,7 @@ class Pool:
             self._idle = [worker for worker in self._idle if worker.make != make]
             for worker in leaving:
                 worker.channel.post(Kind.STOP)
-            self._await({worker.number for worker in leaving}, _FAREWELL)
+            self._await_endings({worker.number for worker in leaving}, _FAREWELL)
             for worker in leaving:
                 self._endings.pop(worker.number, None)
                 self._bury(worker)
@@ -233,6 +233,10 @@ class Pool:
         with held_back(), self._lock:
             if self._control is not None:
                 self._read_reports()
+                # One that has run tasks already may not have been told of here.
+                self._await(
+                    lambda: self._living.keys() <= self._pids.keys() | self._endings.keys(), _PATIENCE
+                )
             idle = {worker.number for worker in self._idle}
             workers = tuple(
                 WorkerInfo(pid, number in idle, _resident(pid), self._living[number].kept)
@@ -307,16 +311,19 @@ class Pool:
         return self._oom_kills > before
 
     def _wait_for_ending(self, number: int) -> None:
-        if not self._await({number}, _PATIENCE):
+        if not self._await_endings({number}, _PATIENCE):
             raise WorkerStartError(
                 f"the zygote (process {self._zygote}) did not answer for {_PATIENCE:.0f} s; kill it to go on"
             )
 
-    def _await(self, numbers: set[int], seconds: float) -> bool:
-        """Wait until the ends of these workers were told, or nobody is there to tell; False when it takes too long."""
+    def _await_endings(self, numbers: set[int], seconds: float) -> bool:
+        return self._await(lambda: numbers <= self._endings.keys(), seconds)
+
+    def _await(self, told: Callable[[], bool], seconds: float) -> bool:
+        """Wait until the zygote has told something, or is not there to tell; False when it takes too long."""
         control = self._control
         deadline = time.monotonic() + seconds
-        while control is not None and not numbers <= self._endings.keys() and not control.ended:
+        while control is not None and not told() and not control.ended:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -374,7 +381,7 @@ class Pool:
             idle, self._idle = self._idle, []
             for worker in idle:
                 worker.channel.post(Kind.STOP)
-            self._await({worker.number for worker in idle}, _FAREWELL)
+            self._await_endings({worker.number for worker in idle}, _FAREWELL)
             for worker in idle:
                 worker.close()
             self._control.post(Kind.STOP)
