@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 _MARK = "LIGHTWORK_TEST_PROCESS"
@@ -34,9 +35,19 @@ _SHM = Path("/dev/shm")
 _GRACE = 15.0
 
 
-# A shell starts what it runs in the background with Ctrl-C ignored, which programs that tests start would inherit.
+# A shell starts what it runs in the background with Ctrl-C ignored, and `nohup` with SIGHUP, which programs that tests
+# start would inherit. A handler is not inherited; one that does nothing keeps these tests running when a window closes.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+# Hypothesis's limits of time say on a busy machine how busy it is. It leaves them out by itself only where it finds the
+# signs of a CI service that it knows.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)

@@ -307,7 +307,11 @@ def test_memoryviews_keep_format_and_shape(tmp_path: Path) -> None:
     assert load(tmp_path / "f") == b"ace"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data(), compress=st.sampled_from([0, 0, 1]), dedupe=st.booleans())
 def test_any_view_of_any_array(data: st.DataObject, compress: int, dedupe: bool, tmp_path: Path) -> None:
     dtype = data.draw(
