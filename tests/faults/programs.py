@@ -40,7 +40,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pids: Iterable[int], seconds: float = 5.0) -> None:
+def wait_until_gone(pids: Iterable[int], seconds: float = PATIENCE) -> None:
     """Wait for the end of processes that are nobody's here; there is no event for that."""
     pids = list(pids)
     deadline = time.monotonic() + seconds

@@ -302,9 +302,9 @@ def test_a_tree_of_shared_nodes_takes_linear_time(make):
     value = ()
     for _ in range(60):
         value = make(value)
-    started = time.perf_counter()
+    started = time.process_time()
     digest(value)
-    assert time.perf_counter() - started < 2  # 2**60 steps would take a thousand years
+    assert time.process_time() - started < 2  # 2**60 steps would take a thousand years
 
 
 def test_deep_nesting_is_no_limit():
@@ -321,9 +321,9 @@ def test_deep_nesting_is_no_limit():
 
 def test_one_big_string_shared_a_million_times():
     big = "x" * 1_000_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert digest([big] * 100_000) != digest(["y" + big[1:]] * 100_000)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 class Node:
@@ -352,9 +352,9 @@ def test_cycles_through_objects():
 
 def test_a_list_of_nodes_of_one_graph_takes_linear_time():
     nodes = family(20_000)
-    started = time.perf_counter()
+    started = time.process_time()
     digest(nodes)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_cycles_through_sets_have_an_order_too():

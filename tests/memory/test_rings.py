@@ -44,7 +44,7 @@ print(locked(sys.argv[1])[0])
         for name in "ab"
     ]
     try:
-        assert [program.communicate(timeout=30)[0] for program in programs] == ["a\n", "b\n"]
+        assert [program.communicate(timeout=100)[0] for program in programs] == ["a\n", "b\n"]
     finally:
         for program in programs:
             program.kill()
