@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+import lightwork
+from lightwork import Parallel, delayed
 from lightwork.workers.payload import Definitions, TaskPickler
 
 
@@ -52,6 +54,26 @@ def test_any_view_is_mapped_again_at_its_place(path, offset, view):
     assert (found.shape, found.dtype) == (array.shape, array.dtype)
     assert np.array_equal(found, array)
     assert found.flags.writeable is array.flags.writeable
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_arrays_of_a_file_that_load_has_mapped_are_mapped_again_at_their_places(tmp_path, mode, view):
+    stored = {name: np.arange(20_000, dtype="<i4") + 20_000 * number for number, name in enumerate("abcd")}
+    lightwork.dump(stored, tmp_path / "arrays")
+    for name, array in lightwork.load(tmp_path / "arrays", mmap_mode=mode).items():
+        assert isinstance(array, np.memmap)
+        found, copied = _travel(VIEWS[view](array[:10_000]))
+        assert copied == 0
+        assert np.array_equal(found, VIEWS[view](stored[name][:10_000]))
+
+
+def test_tasks_get_what_load_has_mapped(tmp_path):
+    stored = [np.full(100_000, number) for number in range(4)]
+    lightwork.dump(stored, tmp_path / "arrays")
+    mapped = lightwork.load(tmp_path / "arrays", mmap_mode="r")
+    for number, told in enumerate(Parallel(n_jobs=2)(delayed(np.unique)(array) for array in mapped)):
+        assert told.tolist() == [number]
 
 
 def test_inside_an_object_of_the_program_it_stays_shared_too(path):

@@ -11,7 +11,9 @@ makes follows from how the user opened it:
 
 A name is not a file. The array may lie over a file that was replaced since, and then the name leads to other
 data. So the parent looks up which inode its map lies on, sends that along, and the worker compares it with what
-it opened. Where the system does not tell, or the file has no name any more, the array travels by value.
+it opened. Where the map begins in the file is looked up too: an array's own ``offset`` tells it only if `np.memmap`
+made the map, and not `lightwork.load`, which maps whole files. Where the system does not tell, or the file has no
+name any more, the array travels by value.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class _FileMaps:
     """What is known in one call of the maps that its arguments lie on."""
 
     def __init__(self) -> None:
-        self._inodes: dict[int, tuple[mmap.mmap, int | None]] = {}
+        self._places: dict[int, tuple[mmap.mmap, tuple[int, int] | None]] = {}
 
     def reduce(self, array: np.memmap[Any, Any]) -> Any:
         """How an array over a mapped file is pickled."""
@@ -49,21 +51,21 @@ class _FileMaps:
         base = cast("mmap.mmap | None", getattr(array, "_mmap", None))
         if base is None or array.mode == "c" or array.filename is None or array.dtype.hasobject:
             return np.asarray(array).__reduce_ex__(5)
-        inode = self._inode(base, os.fspath(array.filename))
-        if inode is None:
+        place = self._place(base, os.fspath(array.filename))
+        if place is None:
             return np.asarray(array).__reduce_ex__(5)
+        inode, begin = place
         low, high = _bounds(array)
-        in_map = low - address(base)
-        start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + in_map
+        start = begin + low - address(base)
         shared = array.mode in ("r+", "w+")
         inner = array.__array_interface__["data"][0] - low
         layout = (array.shape, array.strides, array.dtype, inner, array.flags.writeable)
         return _map_again, (os.path.abspath(array.filename), inode, start, high - low, shared, layout)
 
-    def _inode(self, base: mmap.mmap, filename: str) -> int | None:
-        known = self._inodes.get(id(base))
+    def _place(self, base: mmap.mmap, filename: str) -> tuple[int, int] | None:
+        known = self._places.get(id(base))
         if known is None:
-            known = self._inodes[id(base)] = base, _mapped_inode(address(base), filename)
+            known = self._places[id(base)] = base, _mapped_place(address(base), filename)
         return known[1]
 
 
@@ -85,16 +87,16 @@ def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     return low, high
 
 
-def _mapped_inode(place: int, filename: str) -> int | None:
-    """The inode that the map at this address lies on, if the file of this name is still that one."""
+def _mapped_place(place: int, filename: str) -> tuple[int, int] | None:
+    """The inode that the map at this address lies on, and where in it; if the file of this name is still that one."""
     try:
         inode = os.stat(filename).st_ino
         with open("/proc/self/maps") as maps:
             for line in maps:
-                extent, _, _, _, mapped, *_ = line.split(maxsplit=5)
+                extent, _, begin, _, mapped, *_ = line.split(maxsplit=5)
                 first, last = (int(bound, 16) for bound in extent.split("-"))
                 if first <= place < last:
-                    return inode if int(mapped) == inode else None
+                    return (inode, int(begin, 16) + place - first) if int(mapped) == inode else None
     except OSError:
         return None  # no such file any more, or a system without /proc: by value
     return None
