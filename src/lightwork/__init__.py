@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from lightwork.parallel.executor import ProcessExecutor
     from lightwork.parallel.mapping import map as map
     from lightwork.parallel.mapping import starmap
+    from lightwork.parallel.sizing import effective_n_jobs
     from lightwork.parallel.streaming import imap, imap_unordered
     from lightwork.parallel.wrapping import wrap_non_picklable_objects
     from lightwork.persist import dump, inspect_file, load, reseal_file, verify_file
     from lightwork.workers.current import current_task
-    from lightwork.workers.limits import cpu_count, effective_n_jobs
+    from lightwork.workers.limits import cpu_count
     from lightwork.workers.pool import pool_info
     from lightwork.workers.streams import rng
 
@@ -76,7 +77,7 @@ _HOMES = {
     "current_task": "lightwork.workers.current",
     "delayed": "lightwork.parallel",
     "dump": "lightwork.persist",
-    "effective_n_jobs": "lightwork.workers.limits",
+    "effective_n_jobs": "lightwork.parallel.sizing",
     "expires_after": "lightwork.memory",
     "explain": "lightwork.hashing",
     "hash": "lightwork.hashing",

@@ -19,14 +19,14 @@ def _no_limit_from_outside(monkeypatch):
 )
 def test_effective_n_jobs(given, workers, monkeypatch):
     monkeypatch.setattr(limits, "cpu_count", lambda: 8)
-    assert limits.effective_n_jobs(given) == workers
+    assert limits.worker_count(given) == workers
 
 
 def test_no_jobs_at_all_make_no_sense():
     with pytest.raises(OptionError, match="n_jobs=0 has no meaning"):
-        limits.effective_n_jobs(0)
+        limits.worker_count(0)
     with pytest.raises(OptionTypeError, match="'many'"):
-        limits.effective_n_jobs("many")
+        limits.worker_count("many")
 
 
 def test_affinity_counts(monkeypatch):

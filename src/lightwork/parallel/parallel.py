@@ -37,7 +37,7 @@ from lightwork.parallel.retries import Retries, retries_of
 from lightwork.parallel.running import run
 from lightwork.settings import Default, MmapMode, WorkerOptions, default, environment, parse_size, resolve
 from lightwork.workers.functions import inside_worker
-from lightwork.workers.limits import effective_n_jobs
+from lightwork.workers.limits import worker_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -240,7 +240,7 @@ class Parallel(Generic[Kind, Told]):
     ) -> None:
         # None says nothing of these two, so that a configuration around the call can.
         self.n_jobs = resolve("n_jobs", default(None) if n_jobs is None else n_jobs)
-        effective_n_jobs(self.n_jobs)
+        worker_count(self.n_jobs)
         said = None if isinstance(cast(object, backend), Default) else backend
         configured = (
             None if said is not None else cast("str | Executor | None", resolve("backend", default(None)))

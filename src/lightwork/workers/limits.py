@@ -18,10 +18,10 @@ from lightwork.workers.control_groups import lines, memberships
 __all__ = [
     "THREAD_VARIABLES",
     "cpu_count",
-    "effective_n_jobs",
     "limit_memory",
     "limit_threads",
     "thread_limits",
+    "worker_count",
 ]
 
 # The variables that the usual native libraries read once, when they are loaded.
@@ -62,7 +62,7 @@ def cpu_count(only_physical_cores: bool = False) -> int:
     return max(1, count)
 
 
-def effective_n_jobs(n_jobs: int | None = -1) -> int:
+def worker_count(n_jobs: int | None = -1) -> int:
     """How many workers `n_jobs` means here: None is 1, -1 all cores, -2 all but one, and so on.
 
     Raises
@@ -72,9 +72,9 @@ def effective_n_jobs(n_jobs: int | None = -1) -> int:
 
     Examples
     --------
-    >>> effective_n_jobs(3)
+    >>> worker_count(3)
     3
-    >>> effective_n_jobs(-1) == cpu_count()
+    >>> worker_count(-1) == cpu_count()
     True
     """
     if n_jobs is None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from lightwork.errors import OptionError, OptionTypeError, WorkerStartError
 from lightwork.parallel.backends.base import Lend
 from lightwork.settings import RegisteredBackend, registered, set_default_backend
-from lightwork.workers.limits import effective_n_jobs
+from lightwork.workers.limits import worker_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -57,8 +57,8 @@ class Backend(NamedTuple):
         if self.module == _FOREIGN:
             return cast(int, import_module(_FOREIGN).workers_of(self.given, n_jobs))
         if n_jobs is None and self.given is not None:
-            return getattr(self.given, "_max_workers", None) or effective_n_jobs(-1)
-        return effective_n_jobs(n_jobs)
+            return getattr(self.given, "_max_workers", None) or worker_count(-1)
+        return worker_count(n_jobs)
 
 
 _EXECUTORS: Final = "lightwork.parallel.backends.executors"

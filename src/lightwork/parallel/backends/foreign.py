@@ -70,9 +70,9 @@ class BackendBase:
 
     def effective_n_jobs(self, n_jobs: int) -> int:
         """The number of workers that a loop told `n_jobs` gets."""
-        from lightwork.workers.limits import effective_n_jobs
+        from lightwork.workers.limits import worker_count
 
-        return effective_n_jobs(n_jobs)
+        return worker_count(n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: object = None, **options: object) -> int:
         """Be ready for a loop; returns the number of workers."""
