@@ -354,6 +354,35 @@ def test_native_threads_are_limited(monkeypatch):
     crew.release()
 
 
+SURROUNDED = """
+import os
+FOUND = os.environ["OMP_NUM_THREADS"], os.environ["LIGHTWORK_TEST_VARIABLE"], os.getcwd()
+class Category(Warning): ...
+"""
+
+
+def what_the_category_found():
+    return sys.modules["surrounded"].FOUND
+
+
+def test_modules_of_warning_categories_find_folder_and_environment_of_the_call(tmp_path, monkeypatch):
+    (tmp_path / "surrounded.py").write_text(SURROUNDED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIGHTWORK_TEST_VARIABLE", "here")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delitem(sys.modules, "surrounded", raising=False)
+    import surrounded
+
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", surrounded.Category)
+        crew = lend(1, CrewOptions(inner_max_num_threads=3))
+        assert run(crew, what_the_category_found, ()) == [("3", "here", str(tmp_path))]
+        crew.release()
+    monkeypatch.delitem(sys.modules, "surrounded")
+
+
 def test_waiting_without_anything_to_come_ends_in_time(crew):
     assert crew.wait(0.01) == []
     assert isinstance(Done(0, 0, [], None, 0.0), tuple)

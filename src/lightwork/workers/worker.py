@@ -173,13 +173,14 @@ class Worker:
         multiprocess.adopt(cast("multiprocess.Settings | None", call["multiprocessing"]))
         sys.path[:] = cast("list[str]", call["path"])
         sys.argv[:] = cast("list[str]", call["argv"])
-        if call["surroundings"] is not None:
-            self._relay.adopt(cast("Surroundings", call["surroundings"]))
         for number, descriptor in enumerate(self._channel.take_descriptors(cast(int, call["streams"])), 1):
             os.dup2(descriptor, number)
             os.close(descriptor)
         self._enter(cast("str | None", call["folder"]))
         self._adopt_environment(cast("dict[str, str] | None", call["environment"]))
+        # Last: filters name classes, whose modules are imported here, and those may load libraries that read variables.
+        if call["surroundings"] is not None:
+            self._relay.adopt(cast("Surroundings", call["surroundings"]))
 
     def _enter(self, folder: str | None) -> None:
         """Make the parent's working folder this one's: by name, or by descriptor where it has none."""
