@@ -121,8 +121,8 @@ def resolve(option: str, given: T) -> T:
 
 # --- backends that users bring --------------------------------------------------------------------------
 
-registered: dict[str, Callable[..., object]] = {}
-"""What makes the backends that `register_parallel_backend` has given names."""
+registered: dict[str, Callable[[Mapping[str, object]], object]] = {}
+"""What makes the backends that `register_parallel_backend` has given names, of their options."""
 
 _default_backend: list[str] = []
 
@@ -143,12 +143,19 @@ class RegisteredBackend:
         The arguments of its factory.
     """
 
-    __slots__ = ("instance", "name", "options")
+    __slots__ = ("_instance", "name", "options")
 
     def __init__(self, name: str, options: Mapping[str, object]) -> None:
         self.name = name
         self.options = options
-        self.instance: object = None
+        self._instance: object = None
+
+    @property
+    def instance(self) -> object:
+        """The backend; made when it is first asked for."""
+        if self._instance is None:
+            self._instance = registered[self.name](self.options)
+        return self._instance
 
     def __repr__(self) -> str:
         return repr(self.name)
@@ -304,6 +311,8 @@ class parallel_config:  # noqa: N801 - joblib's name
 class parallel_backend(parallel_config):  # noqa: N801 - joblib's name
     """Set the backend that loops use where they name none: the older form of `parallel_config`.
 
+    ``with`` gives the backend, as it was named, or as its factory made it, and the number of workers.
+
     Parameters
     ----------
     backend : str or concurrent.futures.Executor
@@ -330,13 +339,15 @@ class parallel_backend(parallel_config):  # noqa: N801 - joblib's name
         inner_max_num_threads: int | None = None,
         **backend_params: object,
     ) -> None:
-        self._said = backend, n_jobs
+        self._n_jobs = n_jobs
         if inner_max_num_threads is not None:
             backend_params["inner_max_num_threads"] = inner_max_num_threads
         super().__init__(backend, n_jobs=n_jobs, **cast(WorkerOptions, backend_params))
+        self._backend = _active.get()["backend"]
 
-    def __enter__(self) -> tuple[str | Executor, int]:  # type: ignore[override]  # joblib's, too, returns these
-        return self._said
+    def __enter__(self) -> tuple[object, int]:  # type: ignore[override]  # joblib's, too, returns these
+        backend = self._backend
+        return backend.instance if isinstance(backend, RegisteredBackend) else backend, self._n_jobs
 
 
 # --- cores ------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ class TestLoops:
         with parallel_config(backend="theirs", n_jobs=2):
             assert Parallel()(delayed(square)(i) for i in range(4)) == [0, 1, 4, 9]
         with parallel_backend("theirs") as (backend, n_jobs):
-            assert (backend, n_jobs) == ("theirs", -1)
+            assert (type(backend), n_jobs) == (factory, -1)
             assert Parallel()(delayed(square)(i) for i in range(4)) == [0, 1, 4, 9]
 
 
@@ -170,6 +170,13 @@ class TestHooks:
             parallel_config(backend="threads", adress="there"),
         ):
             pass
+
+    def test_a_configuration_gives_the_one_that_its_loops_use(self):
+        register_parallel_backend("recording", Recording)
+        with parallel_backend("recording", address="there") as (backend, n_jobs):
+            Parallel(n_jobs=2)(delayed(square)(i) for i in range(4))
+        assert ([backend], n_jobs) == (Recording.instances, -1)
+        assert backend.told[0] == "configure 2"
 
     def test_as_the_default(self):
         register_parallel_backend("recording", Recording, make_default=True)

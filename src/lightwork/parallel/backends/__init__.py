@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -113,9 +113,14 @@ def register_parallel_backend(name: str, factory: Callable[..., object], make_de
         )
     if name in BACKENDS or name in ALIASES:
         raise OptionError(f"{name!r} is the name of a backend of lightwork; choose another one")
-    registered[name] = factory
+    registered[name] = partial(_made, name, factory)
     if make_default:
         set_default_backend(name)
+
+
+def _made(name: str, factory: Callable[..., object], options: Mapping[str, object]) -> object:
+    made: object = import_module(_FOREIGN).made(name, factory, options)
+    return made
 
 
 def _foreign(name: str, backend: object) -> Backend:
@@ -142,16 +147,13 @@ def find(name: str | Executor) -> Backend:
         shares = threads is not None and isinstance(name, threads.ThreadPoolExecutor)
         return Backend(type(name).__name__, _EXECUTORS, shares, name)
     if isinstance(name, RegisteredBackend):
-        foreign = import_module(_FOREIGN)
-        if name.instance is None:
-            name.instance = foreign.made(name.name, registered[name.name], name.options)
         return _foreign(name.name, name.instance)
     if not isinstance(name, str):
         if callable(getattr(name, "configure", None)) and import_module(_FOREIGN).is_backend(name):
             return _foreign(type(name).__name__, name)
         raise OptionTypeError(f"backend must be a name such as 'processes', or an executor, not {name!r}")
     if name in registered:
-        return _foreign(name, import_module(_FOREIGN).made(name, registered[name], {}))
+        return _foreign(name, registered[name]({}))
     found = BACKENDS.get(ALIASES.get(name, name))
     if found is None:
         known = [*BACKENDS, *ALIASES, *registered]
