@@ -1,10 +1,11 @@
 """Arguments and results as bytes: exact, unshared between tasks, big buffers apart."""
 
+import functools
 import math
 import os
 import pickle
 import sys
-from types import CodeType
+from types import CodeType, ModuleType
 
 import numpy as np
 import pytest
@@ -142,6 +143,79 @@ def test_only_functions_without_state_are_read_once(func, stateless, pickler):
     data, _, found = payload.encode_function(func, pickler)
     assert found is stateless
     assert callable(pickle.loads(data))
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """The user's script, which holds a function and a class; `Colour` and `len` are of elsewhere."""
+    module = ModuleType("__main__")
+    code = "import typing\ndef helper(): ...\nclass Model: ...\nT = typing.TypeVar('T')"
+    exec(code, vars(module))
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    return module
+
+
+def test_a_text_alone_does_not_mention_main(shelf, main, monkeypatch):
+    definitions = Definitions()
+    pickler = TaskPickler(shelf.place, 1000, definitions)
+    monkeypatch.setattr(Definitions, "dumps_by_name", None)
+    text = sys.intern("__main__")
+    for _ in range(2):
+        value = [
+            text,
+            DeprecationWarning,
+            Colour(1),
+            len,
+            np.float64(1),
+            np.dtype("f4"),
+            np.arange(500),
+            {1: text},
+        ]
+        data, places = pickler.dumps(value)
+        assert len(places) == 1
+        found = pickle.loads(data, buffers=[shelf.fetch(place) for place in places])
+        assert repr(found) == repr(value)
+    assert not definitions.known
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+@pytest.mark.parametrize("name", ["helper", "Model"])
+def test_what_main_holds_is_noted_wherever_a_text_stands(shelf, main, name, text_first):
+    for make in (
+        lambda it: it,
+        lambda it: (it, np.arange(500)),
+        lambda it: {"k": [functools.partial(print, it)]},
+    ):
+        definitions = Definitions()
+        pickler = TaskPickler(shelf.place, 1000, definitions)
+        pickler.dumps(["__main__"])
+        held = make(getattr(main, name))
+        text = sys.intern("__main__")
+        data, places = pickler.dumps([text, held] if text_first else [held, text])
+        assert dict(definitions.known) == {name: getattr(main, name)}
+        pickle.loads(data, buffers=[shelf.fetch(place) for place in places])
+
+
+def test_instances_and_type_variables_of_main_are_found(shelf, main):
+    definitions = Definitions()
+    pickler = TaskPickler(shelf.place, 1000, definitions)
+    pickler.dumps(["__main__"])
+    pickler.dumps(main.Model())
+    assert list(definitions.known) == ["Model"]
+    assert b"cloudpickle" in pickler.dumps(main.T)[0]  # by value: a worker has no such name
+
+
+def test_an_object_that_does_not_say_its_module_travels(shelf):
+    pickler = TaskPickler(shelf.place, 1000, Definitions())
+    data, _ = pickler.dumps(["__main__", Shy()])
+    assert type(pickle.loads(data)[1]) is Shy
+
+
+class Shy:
+    def __getattribute__(self, name):
+        if name == "__module__":
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
 
 
 def test_closures_and_partials_carry_state(pickler):
