@@ -63,6 +63,12 @@ class TestSeed:
         assert len({number for each in drawn for number in each}) == 30
         assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
+    @each_place
+    def test_no_task_is_given_the_half_of_a_pair_that_another_has_left(self, place):
+        drawn = list(Parallel(seed=42, **place)(delayed(np.random.normal)() for _ in range(10)))
+        assert drawn == Parallel(seed=42)(delayed(np.random.normal)() for _ in range(10))
+        assert len(set(drawn)) == 10
+
     @pytest.mark.parametrize(
         "executor",
         [lambda: ThreadPoolExecutor(2), lambda: ProcessPoolExecutor(2, get_context("spawn"))],

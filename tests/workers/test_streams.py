@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightwork.errors import OptionError, OptionTypeError
+from lightwork.workers import streams, twister
 from lightwork.workers.streams import Drawing, Seed, rng
 
 SEEDS = st.integers(0, 2**200) | st.lists(st.integers(0, 2**40), min_size=1, max_size=4)
@@ -145,3 +146,80 @@ def test_half_of_a_pair_is_put_back():
         with Drawing(Seed(9).stream(number), "task"):
             np.random.normal()
     assert found == expected
+
+
+def test_a_generator_that_a_task_has_set_is_not_seeded_for_another():
+    theirs = np.random.MT19937(5)
+    with Drawing(Seed(9).stream(0), "task"):
+        np.random.set_bit_generator(theirs)
+    for number in range(3):
+        with Drawing(Seed(9).stream(number), "task"), Drawing(Seed(8).stream(number), "task"):
+            _draw()
+    assert theirs.random_raw(5).tolist() == np.random.MT19937(5).random_raw(5).tolist()
+
+
+def test_a_task_begins_without_half_a_pair():
+    drawn = []
+    for before in range(3):
+        np.random.normal(size=before)
+        with Drawing(Seed(9).stream(0), "task"):
+            drawn.append((np.random.normal(), random.gauss()))
+    assert drawn == [drawn[0]] * 3
+
+
+def test_the_numbers_do_not_depend_on_how_numpy_keeps_its_words(monkeypatch):
+    def drawn():
+        monkeypatch.setattr(streams, "_spares", [])
+        found = []
+        for number in range(3):
+            with Drawing(Seed(9).stream(number), "task"):
+                found.append([*_draw(), *np.random.normal(size=701).tolist()])
+        return found
+
+    quickly = drawn()
+    monkeypatch.setattr(twister, "reach", lambda generator: None)
+    assert drawn() == quickly
+
+
+# What a program may do between two tasks, and tasks may do too, to the generators of the process.
+ACTS = {
+    "random": random.random,
+    "gauss": lambda: random.gauss(0, 1),
+    "seed": lambda: random.seed(3),
+    "rand": np.random.random_sample,
+    "many": lambda: np.random.random_sample(700)[-1],
+    "normal": np.random.standard_normal,
+    "reseed": lambda: (
+        np.random.seed(3) if isinstance(np.random.get_bit_generator(), np.random.MT19937) else None
+    ),
+    "repeat": lambda: np.random.set_state(np.random.get_state(legacy=False)),
+    "twister": lambda: np.random.set_bit_generator(np.random.MT19937(5)),
+    "other": lambda: np.random.set_bit_generator(np.random.PCG64(5)),
+}
+
+
+@given(
+    st.lists(st.tuples(*[st.lists(st.sampled_from(sorted(ACTS)), max_size=6)] * 2), min_size=2, max_size=5)
+)
+def test_nobody_notices_tasks_who_draws_between_them(rounds):
+    held = np.random.get_bit_generator()  # hypothesis looks for its state when the test ends
+
+    def draws(tasks, program):
+        random.seed(1)
+        np.random.set_bit_generator(np.random.MT19937(1))
+        between, inside = [], []
+        for number, (acts, others) in enumerate(rounds):
+            between += [ACTS[name]() for name in acts if program]
+            if tasks:
+                with Drawing(Seed(9).stream(number), "task"):
+                    inside.append(_draw())
+                    for name in others:
+                        ACTS[name]()
+        return between, inside
+
+    try:
+        between, inside = draws(True, True)
+        assert between == draws(False, True)[0]
+        assert inside == draws(True, False)[1]
+    finally:
+        np.random.set_bit_generator(held)
