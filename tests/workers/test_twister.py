@@ -136,12 +136,13 @@ class _KeepsACopy(_Strange):
         return self.copy.random_raw(size, output)
 
 
-class _SaysWhatItWasTold(_Strange):
-    """Reads from what its own setter was told last."""
+class _SaysTheWordsItWasTold(_Strange):
+    """Reads its words from a copy that its own setter alone renews."""
 
     @property
     def state(self):
-        return self.told
+        held = _Strange.state.__get__(self)["state"]
+        return {"state": {**held, "key": self.told["state"]["key"]}}
 
     @state.setter
     def state(self, said):
@@ -149,7 +150,20 @@ class _SaysWhatItWasTold(_Strange):
         _Strange.state.__set__(self, said)
 
 
-STRANGE = [_Reversed, _CountsDown, _KeepsACopy, _SaysWhatItWasTold]
+class _SaysThePositionItWasTold(_SaysTheWordsItWasTold):
+    """And its position alone."""
+
+    @property
+    def state(self):
+        held = _Strange.state.__get__(self)["state"]
+        return {"state": {**held, "pos": self.told["state"]["pos"]}}
+
+    @state.setter
+    def state(self, said):
+        _SaysTheWordsItWasTold.state.__set__(self, said)
+
+
+STRANGE = [_Reversed, _CountsDown, _KeepsACopy, _SaysTheWordsItWasTold, _SaysThePositionItWasTold]
 
 
 def test_what_is_like_a_twister_is_reached():
@@ -160,6 +174,15 @@ def test_what_is_like_a_twister_is_reached():
 @pytest.mark.parametrize("kind", [*STRANGE, np.random.PCG64])
 def test_another_layout_is_noticed(kind):
     assert twister.reach(kind(0)) is None
+
+
+@pytest.mark.parametrize("kind", [_Reversed, _CountsDown])
+def test_memory_that_does_not_hold_what_was_said_is_not_written(kind):
+    first = np.random.Philox(0).random_raw(312).view(np.uint32).tolist()
+    strange = kind(0)
+    assert twister.reach(strange) is None
+    assert strange.state["state"]["key"].tolist() == first
+    assert strange.state["state"]["pos"] == 5
 
 
 def test_memory_outside_of_the_generator_is_not_touched():

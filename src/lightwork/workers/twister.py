@@ -123,6 +123,8 @@ def reach(generator: Any) -> Reached | None:
 def half_of_pair() -> float | None:
     """The normal number that NumPy's legacy functions have drawn and not yet given to anyone, if there is one."""
     legacy = _legacy
+    # Other threads draw on meanwhile. One that seeds the legacy generator in these 0.3 µs is refused by NumPy; whether
+    # a seed that is set beside a loop meets the program's generator or a task's is chance anyway.
     try:
         generator = legacy._bit_generator
         legacy._bit_generator = _wordless()
