@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SHARED_FILE", "LocalStore", "make_folder", "make_home", "remove"]
 
 SHARED_FILE: Final = 0o660
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _SHARED_FOLDER: Final = 0o2770  # with setgid: what is made in it has its group, whoever makes it
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
@@ -174,12 +175,9 @@ def make_home(folder: str, shared: bool) -> None:
     if os.path.isdir(folder):
         return
     make_folder(folder, shared)
-    with suppress(
-        OSError
-    ):  # made by another process meanwhile; or no entry can be written either, which is told
-        descriptor = os.open(
-            f"{folder}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-        )
+    # Another process may have made it meanwhile; and where no file can be made, the entry will tell.
+    with suppress(OSError):
+        descriptor = os.open(f"{folder}/.gitignore", _NEW_FILE, 0o600)
         try:
             if shared:
                 os.fchmod(descriptor, SHARED_FILE)
