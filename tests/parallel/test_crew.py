@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import pytest
 
+from lightwork import Parallel, delayed, pool_info
 from lightwork.errors import ArrayChangedError, PicklingFailedError, RemoteTraceback, WorkerDied
 from lightwork.parallel.backends.base import CrewOptions, Died, Done, Up
 from lightwork.parallel.backends.processes import lend
@@ -495,6 +496,24 @@ def test_a_module_edited_between_two_calls_is_run_as_it_is_now(tmp_path, monkeyp
         crew.release()
     del sys.modules["edited_between_calls"]
     assert results == [1, 22]
+
+
+def test_an_edit_blames_no_task_however_many_workers_leave_for_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "edited_for_many.py"
+    path.write_text("def answer():\n    return 1\n")
+    answer = importlib.import_module("edited_for_many").answer
+    crew = lend(12, CrewOptions())  # more than one task may lose, or than may end in a row, without a reason
+    for index, worker in enumerate(crew.workers):
+        send(crew, worker, index, [(answer, (), {})])
+    collect(crew, 12)
+    crew.release()
+    os.utime(path, (1, 1))
+    try:
+        assert Parallel(n_jobs=2, batch_size=1)([delayed(answer)()] * 5) == [1] * 5
+        assert 0 < len(pool_info().workers) < 12  # it was for this that they left
+    finally:
+        del sys.modules["edited_for_many"]
 
 
 def test_a_brief_result_does_not_wait_for_the_long_task_behind_it(crew):

@@ -209,6 +209,16 @@ class TestDeath:
             blamed = plan.died(deaths, None).blamed
         assert (blamed, deaths) == (0, MOST_LOSSES)
 
+    def test_workers_that_leave_bring_no_suspicion(self):
+        plan = plan_of(workers=1, size=2)
+        take(plan, 2)
+        sends(plan)
+        for number in range(3 * MOST_LOSSES):
+            assert plan.died(number, None, left=True).blamed is None
+            plan.up(number + 1)
+            assert sends(plan)[0].first == 0
+        assert plan.finished == 0
+
     def test_lost_tasks_go_before_new_ones(self):
         plan = plan_of(workers=1)
         take(plan, 1)

@@ -361,7 +361,7 @@ class Desk:
                 self._plan.back(back.worker, job.index, 0)
 
     def _died(self, died: Died, ended: list[_Ended]) -> None:
-        blamed = self._plan.died(died.worker, died.claimed).blamed
+        blamed = self._plan.died(died.worker, died.claimed, left=died.left).blamed
         if blamed is not None:
             job = self._out.pop(blamed)
             if job.future.begin():

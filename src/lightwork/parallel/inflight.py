@@ -172,7 +172,8 @@ class InFlight:
         return failed or None
 
     def _died(self, died: Died) -> None:
-        loss = self._plan.died(died.worker, died.claimed, () if self._recourse.rerun_lost else died.ran)
+        gone = () if self._recourse.rerun_lost else died.ran
+        loss = self._plan.died(died.worker, died.claimed, gone, left=died.left)
         for first, _ in loss.spans:
             for index, task in enumerate(self._out.pop(first), first):
                 if index == loss.blamed:

@@ -15,7 +15,8 @@ are the pump's.
    workers come first.
 5. When a worker dies, the task that it had claimed is blamed and finished; all others that lay with it are
    sent again, each by itself, so that if one of them kills its worker too, the claim names it. A task at the
-   head of its worker that is lost `MOST_LOSSES` times more without any claim is blamed as well: a plan ends.
+   head of its worker that is lost `MOST_LOSSES` times more without any claim is blamed as well: a plan ends. That a
+   worker leaves of its own accord is no such loss.
    Those that had run already, and whose results are lost, are sent again too, unless `died` is told of them.
 6. A span that a worker answers without having it is not known here (`done` returns 0) and must be dropped.
 7. What a worker has not begun may be taken back: `take_back` names the workers that are to give up what they have
@@ -172,8 +173,13 @@ class Plan:
         if self._gives_back:
             self._due = min(self._due, self._looked + WORTH)
 
-    def died(self, worker: int, claimed: int | None, ran: Iterable[tuple[int, int]] = ()) -> Loss:
-        """A worker ended, running the task `claimed`, or none; what it `ran`, in spans, is not to be run again."""
+    def died(
+        self, worker: int, claimed: int | None, ran: Iterable[tuple[int, int]] = (), *, left: bool = False
+    ) -> Loss:
+        """A worker ended, running the task `claimed`, or none; what it `ran`, in spans, is not to be run again.
+
+        If it `left` of its own accord, that says nothing about the tasks that were sent to it.
+        """
         lane = self._lanes.pop(worker, None)
         if lane is None:
             return Loss(None, [])
@@ -184,14 +190,14 @@ class Plan:
             return Loss(None, [])
         spans = list(lane.spans.items())
         if claimed is None or not any(first <= claimed < first + count for first, count in spans):
-            claimed = self._suspect(*spans[0])
+            claimed = None if left else self._suspect(*spans[0])
         done = {index for first, count in ran for index in range(first, first + count)} - {claimed}
         lost = [index for first, count in spans for index in range(first, first + count) if index != claimed]
         gone = frozenset(done.intersection(lost)) if done else frozenset[int]()
         for index in lost:
             if index in gone:
                 self._losses.pop(index, None)
-            else:
+            elif not left:
                 self._losses.setdefault(index, 0)
         if claimed is not None:
             self._losses.pop(claimed, None)

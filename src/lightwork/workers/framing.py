@@ -47,6 +47,7 @@ class Kind(IntEnum):
     WARNING = 22
     LOG = 23
     UNFIT = 24
+    LEAVING = 25
 
 
 Frame = tuple[int, int, "bytes | bytearray"]

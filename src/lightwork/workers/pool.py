@@ -154,8 +154,8 @@ class Pool:
                 if len(workers) == count:
                     break
                 self._idle.remove(worker)
-                worker.channel.receive()
-                if worker.channel.ended:
+                leaves = any(kind == Kind.LEAVING for kind, _, _ in worker.channel.receive())
+                if leaves or worker.channel.ended:
                     self._endings.pop(worker.number, None)
                     self._bury(worker)
                 else:

@@ -115,14 +115,20 @@ class Worker:
         while True:
             while not self._frames:
                 if not self._receive(_IDLE_SECONDS):
+                    self._leave()
                     return
             kind, _, body = self._frames.popleft()
             if kind == Kind.STOP:
                 return
             obey[kind](body)
             if self._outdated:
-                self._send_down_to(0)
+                self._leave()
                 return
+
+    def _leave(self) -> None:
+        """Say that this end is no death: whatever was sent here meanwhile has no part in it."""
+        self._channel.queue(Kind.LEAVING)
+        self._send_down_to(0)
 
     def _receive(self, seconds: float) -> bool:
         """Wait for a frame, sending meanwhile what is queued; False when none will come."""

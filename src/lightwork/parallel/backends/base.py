@@ -86,7 +86,7 @@ class Done(NamedTuple):
 
 
 class Died(NamedTuple):
-    """A worker ended that should not have.
+    """A worker ended.
 
     Attributes
     ----------
@@ -99,12 +99,16 @@ class Died(NamedTuple):
     ran : sequence of (int, int)
         Tasks that it had run, or had begun to, and whose results did not arrive: the first of a run of neighbours, and
         how many. Where it is not certain that one had not been begun, it is among them.
+    left : bool
+        Whether it ended of its own accord, as one does that has run as many tasks as it may, or whose modules were
+        edited: then nothing that was sent to it is suspected.
     """
 
     worker: int
     claimed: int | None
     error: BaseException
     ran: Sequence[tuple[int, int]] = ()
+    left: bool = False
 
 
 class Up(NamedTuple):

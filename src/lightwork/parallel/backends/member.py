@@ -27,15 +27,18 @@ class Member:
         were not taken back.
     revoked : bool
         Whether it is to get no more until it owes nothing.
+    leaves : bool
+        Whether it has said that it ends of its own accord.
     """
 
-    __slots__ = ("handle", "owed", "revoked", "told", "watches_out")
+    __slots__ = ("handle", "leaves", "owed", "revoked", "told", "watches_out")
 
     def __init__(self, handle: WorkerHandle) -> None:
         self.handle = handle
         self.told = Told(handle.segments)
         self.owed: deque[tuple[int, Sequence[Task[object]], int]] = deque()
         self.revoked = False
+        self.leaves = False
         self.watches_out = False
 
     def runs(self) -> bool:

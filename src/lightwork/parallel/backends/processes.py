@@ -269,6 +269,8 @@ class ProcessCrew:
         for kind, _, body in frames:
             if kind == _REPLY:
                 self._read_reply(member, body, events)
+            elif kind == Kind.LEAVING:
+                member.leaves = True
             elif kind == Kind.UNFIT:
                 raise blame.unfit(pickle.loads(body), self._options.initializer)
             else:
@@ -333,7 +335,8 @@ class ProcessCrew:
         handle.close()
         task = None if claimed is None else member.owes(claimed)
         # Workers that end with their zygote are one death, however many they are.
-        is_death = self._pool.has_crashed() or ending is not None
+        left = member.leaves and claimed is None
+        is_death = not left and (self._pool.has_crashed() or ending is not None)
         if claimed is None or task is None:
             claimed = None
             self._blameless += is_death
@@ -346,7 +349,7 @@ class ProcessCrew:
             raise WorkerStartError(
                 f"{self._blameless} workers in a row ended before they ran a task; the last: {error}"
             )
-        events.append(Died(handle.number, claimed, error, ran))
+        events.append(Died(handle.number, claimed, error, ran, left))
         (successor,) = self._pool.lend(1, self.make)
         self._join(successor)
         events.append(Up(successor.number))
