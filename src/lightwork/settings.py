@@ -119,6 +119,34 @@ def resolve(option: str, given: T) -> T:
     return cast(T, value)
 
 
+# --- backends by name ------------------------------------------------------------------------------------
+
+BACKEND_NAMES: Final = ("sequential", "threads", "processes")
+
+# joblib's names for the same things.
+ALIASES: Final[dict[str, str]] = {"loky": "processes", "multiprocessing": "processes", "threading": "threads"}
+
+
+def refuse_unknown_backend(name: str) -> None:
+    """Raise for a backend that nobody knows, with the nearest name that somebody does."""
+    known = [*BACKEND_NAMES, *ALIASES, *registered]
+    if name not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise OptionError(f"backend={name!r} is not known; {hint}there are {', '.join(map(repr, known))}")
+
+
+def refuse_thread_limit(backend: object, limit: object) -> None:
+    """Raise for a limit of native threads told together with a backend that has no processes to hold it."""
+    if limit is not None and backend in ("threads", "threading"):
+        raise OptionError(
+            f"inner_max_num_threads={limit!r} is for worker processes, and the backend is {backend!r}, whose"
+            " workers share the native libraries of this process; limit those with `threadpoolctl`"
+        )
+
+
 # --- backends that users bring --------------------------------------------------------------------------
 
 registered: dict[str, Callable[[Mapping[str, object]], object]] = {}
@@ -277,6 +305,9 @@ class parallel_config:  # noqa: N801 - joblib's name
             )
             backend = cast("str", RegisteredBackend(backend, own))
         refuse_unknown(worker_options)
+        if isinstance(backend, str):
+            refuse_unknown_backend(backend)
+        refuse_thread_limit(backend, worker_options.get("inner_max_num_threads"))
         said: dict[str, object] = {
             "backend": backend,
             "n_jobs": n_jobs,

@@ -372,6 +372,13 @@ class TestPlace:
                 assert self.backend_and_workers() == ("processes", 3)
                 assert self.backend_and_workers(require="sharedmem") == ("threads", 3)
 
+    def test_the_number_of_workers_can_be_reckoned_with(self):
+        assert (Parallel().n_jobs, Parallel(None, backend="threads").n_jobs) == (1, 1)
+        with parallel_config(n_jobs=3):
+            assert Parallel(n_jobs=None).n_jobs == 3
+            with parallel_config(n_jobs=None):
+                assert Parallel().n_jobs == 1
+
     def test_configuration_is_taken_when_made(self):
         with parallel_config(n_jobs=3, verbose=7, max_nbytes="2K", mmap_mode="r", temp_folder="/t"):
             parallel = Parallel()

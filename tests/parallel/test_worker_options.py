@@ -234,6 +234,8 @@ def test_libraries_that_are_loaded_already_are_told_of_their_threads():
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
+        ({"backend": "threading", "inner_max_num_threads": 1}, OptionError, "inner_max_num_threads=1 is for"),
+        ({"backend": "proceses"}, OptionError, "did you mean 'processes'"),
         ({"memory_limits": 1}, OptionTypeError, "no option 'memory_limits'; did you mean 'memory_limit'"),
         ({"verbos": 1}, OptionTypeError, "did you mean 'verbose'"),
         ({"xyzzy": 1}, OptionTypeError, "no option 'xyzzy'$"),
@@ -247,7 +249,7 @@ def test_libraries_that_are_loaded_already_are_told_of_their_threads():
 def test_what_cannot_be_is_refused_before_any_worker_starts(options, error, said):
     with pytest.raises(error, match=said):
         Parallel(n_jobs=2, **options)
-    if "xyzzy" in options or "verbos" in options or "memory_limits" in options:
+    if options.keys() & {"xyzzy", "verbos", "memory_limits", "backend"}:
         with pytest.raises(error, match=said):
             parallel_config(**options)
     assert pool_info().workers == ()

@@ -35,7 +35,16 @@ from lightwork.parallel.reading import Reading
 from lightwork.parallel.recourse import OnError, Raises, Returns
 from lightwork.parallel.retries import Retries, retries_of
 from lightwork.parallel.running import run
-from lightwork.settings import Default, MmapMode, WorkerOptions, default, environment, parse_size, resolve
+from lightwork.settings import (
+    Default,
+    MmapMode,
+    WorkerOptions,
+    default,
+    environment,
+    parse_size,
+    refuse_thread_limit,
+    resolve,
+)
 from lightwork.workers.functions import inside_worker
 from lightwork.workers.limits import worker_count
 
@@ -249,6 +258,9 @@ class Parallel(Generic[Kind, Told]):
         self._prefer = chosen("prefer", resolve("prefer", prefer))
         self._require = chosen("require", resolve("require", require))
         self._backend = choose(said, configured, self._prefer, self._require)
+        if self.n_jobs is None and self._backend.given is None:
+            self.n_jobs = 1  # what it means there, for those who reckon with it
+        refuse_thread_limit(said, worker_options.get("inner_max_num_threads"))
         self.return_as = chosen("return_as", return_as)
         self.return_generator = return_as != "list"
         self.verbose = whole("verbose", resolve("verbose", verbose))

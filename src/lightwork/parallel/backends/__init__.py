@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from lightwork.errors import OptionError, OptionTypeError, WorkerStartError
 from lightwork.parallel.backends.base import Lend
-from lightwork.settings import RegisteredBackend, registered, set_default_backend
+from lightwork.settings import (
+    ALIASES,
+    RegisteredBackend,
+    refuse_unknown_backend,
+    registered,
+    set_default_backend,
+)
 from lightwork.workers.limits import worker_count
 
 if TYPE_CHECKING:
@@ -74,9 +80,6 @@ BACKENDS: Final[dict[str, Backend]] = {
         Backend("processes", _PROCESSES, shares_memory=False, stops_tasks=os.name == "posix"),
     )
 }
-
-# joblib's names for the same things.
-ALIASES: Final[dict[str, str]] = {"loky": "processes", "multiprocessing": "processes", "threading": "threads"}
 
 
 def register_parallel_backend(name: str, factory: Callable[..., object], make_default: bool = False) -> None:
@@ -154,15 +157,8 @@ def find(name: str | Executor) -> Backend:
         raise OptionTypeError(f"backend must be a name such as 'processes', or an executor, not {name!r}")
     if name in registered:
         return _foreign(name, registered[name]({}))
-    found = BACKENDS.get(ALIASES.get(name, name))
-    if found is None:
-        known = [*BACKENDS, *ALIASES, *registered]
-        from difflib import get_close_matches
-
-        near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise OptionError(f"backend={name!r} is not known; {hint}there are {', '.join(map(repr, known))}")
-    return found
+    refuse_unknown_backend(name)
+    return BACKENDS[ALIASES.get(name, name)]
 
 
 def choose(
