@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import ClassVar
 
@@ -98,6 +99,18 @@ class Older(Recording):
         return out.result(timeout)
 
 
+class Lending(Recording):
+    """Lets another task run in the place of one whose loop waits."""
+
+    @contextmanager
+    def retrieval_context(self):
+        self.told.append("retrieve")
+        try:
+            yield
+        finally:
+            self.told.append("retrieved")
+
+
 THEIRS = {
     "threads": theirs.ThreadingBackend,
     "sequential": theirs.SequentialBackend,
@@ -151,6 +164,31 @@ class TestHooks:
         with pytest.raises(KeyError):
             Parallel(n_jobs=2, backend=backend)(delayed(fail_at)(0, i) for i in range(10))
         assert backend.told[4:] == ["configure 2", "start", "abort", "stop", "terminate"]
+
+    def test_a_worker_whose_task_waits_for_a_loop_is_lent_to_others(self):
+        backend = Lending()
+        Parallel(n_jobs=2, backend=backend, batch_size=1)(delayed(square)(i) for i in range(10))
+        assert backend.told == ["configure 2", "start", "retrieve", "retrieved", "stop", "terminate"]
+        with pytest.raises(KeyError):
+            Parallel(n_jobs=2, backend=backend)(delayed(fail_at)(2, i) for i in range(10))
+        assert backend.told[6:] == [
+            "configure 2",
+            "start",
+            "retrieve",
+            "retrieved",
+            "abort",
+            "stop",
+            "terminate",
+        ]
+
+    def test_a_generator_that_is_dropped_gives_its_place_back(self):
+        backend = Lending()
+        results = Parallel(n_jobs=2, backend=backend, return_as="generator")(
+            delayed(square)(i) for i in range(10)
+        )
+        assert next(results) == 0
+        results.close()
+        assert backend.told.count("retrieve") == backend.told.count("retrieved") == 1
 
     def test_the_backend_counts_its_workers(self):
         register_parallel_backend("recording", Recording)

@@ -11,14 +11,14 @@ it expects: a callable with ``items`` and a length, that returns the list of its
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 from uuid import uuid4
 
 from lightwork.errors import OptionError, OptionTypeError
-from lightwork.parallel.backends.base import CrewOptions
+from lightwork.parallel.backends.base import CrewOptions, Event
 from lightwork.parallel.backends.executors import ExecutorCrew
 
 __all__ = ["BackendBase", "Hooks", "is_backend", "lend_from", "made", "workers_of"]
@@ -103,7 +103,10 @@ class BackendBase:
 
     @contextmanager
     def retrieval_context(self) -> Iterator[None]:
-        """Held while results are waited for."""
+        """Held from when results are first waited for until the loop ends.
+
+        A loop inside a task holds a worker that waits; a backend may lend that worker to others meanwhile.
+        """
         yield
 
     def stop_call(self) -> None:
@@ -201,6 +204,7 @@ class HookedExecutor(Executor):
         self.backend: Any = backend
         self.shares_memory = bool(getattr(backend, "supports_sharedmem", False))
         self._submit = cast("Callable[..., Any]", _submit_of(backend))
+        self._retrieval: ExitStack | None = None
         self._hook("start_call")
 
     def submit(self, func: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -209,8 +213,18 @@ class HookedExecutor(Executor):
         job.given(self._submit(_Calls(func, args, kwargs), job.finished))
         return job
 
+    def retrieve(self) -> None:
+        """Results are waited for from now on."""
+        if self._retrieval is None:
+            self._retrieval = ExitStack()
+            context = getattr(self.backend, "retrieval_context", None)
+            if context is not None:
+                self._retrieval.enter_context(context())
+
     def end(self, *, abort: bool) -> None:
         """The call is over."""
+        if self._retrieval is not None:
+            self._retrieval.close()
         if abort:
             self._hook("abort_everything", ensure_ready=False)
         self._hook("stop_call")
@@ -271,6 +285,12 @@ class _HookedCrew(ExecutorCrew):
     def __init__(self, executor: HookedExecutor, count: int) -> None:
         super().__init__(executor, count, ours=False)
         self._hooked: HookedExecutor | None = executor
+
+    def wait(self, timeout: float | None) -> Sequence[Event]:
+        """Spans that are done."""
+        if self._hooked is not None:
+            self._hooked.retrieve()
+        return super().wait(timeout)
 
     def abort(self) -> None:
         """End the backend's call."""
