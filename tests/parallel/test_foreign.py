@@ -190,6 +190,14 @@ class TestHooks:
         results.close()
         assert backend.told.count("retrieve") == backend.told.count("retrieved") == 1
 
+    def test_a_backend_without_workers_is_told(self):
+        class Deserted(Recording):
+            def effective_n_jobs(self, n_jobs):
+                return 0
+
+        with pytest.raises(RuntimeError, match="Deserted has 0 workers for n_jobs=2"):
+            Parallel(n_jobs=2, backend=Deserted())(delayed(square)(i) for i in range(3))
+
     def test_the_backend_counts_its_workers(self):
         register_parallel_backend("recording", Recording)
         Parallel(n_jobs=-1, backend="recording")(delayed(square)(i) for i in range(10))

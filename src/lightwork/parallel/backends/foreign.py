@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 from uuid import uuid4
 
-from lightwork.errors import OptionError, OptionTypeError
+from lightwork.errors import OptionTypeError, WorkerStartError
 from lightwork.parallel.backends.base import CrewOptions, Event
 from lightwork.parallel.backends.executors import ExecutorCrew
 
@@ -155,7 +155,9 @@ def workers_of(backend: Hooks, n_jobs: int | None) -> int:
         n_jobs = getattr(backend, "default_n_jobs", 1)
     count = backend.effective_n_jobs(n_jobs)
     if count < 1:
-        raise OptionError(f"{type(backend).__name__} has {count} workers for n_jobs={n_jobs}")
+        raise WorkerStartError(
+            f"{type(backend).__name__} has {count} workers for n_jobs={n_jobs}; start some, and run the loop then"
+        )
     return count
 
 
