@@ -32,7 +32,7 @@ _PROC = Path("/proc")
 _SHM = Path("/dev/shm")
 # For what is ending by itself when a test ends, such as the orphans of a parent that the test killed, or threads
 # that a busy machine has not let run yet. Only a test that leaves something waits for it.
-_GRACE = 15.0
+_GRACE = 30.0
 
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and `nohup` with SIGHUP, which programs that tests

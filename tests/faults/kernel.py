@@ -18,7 +18,7 @@ from pathlib import Path
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 def run_cell(

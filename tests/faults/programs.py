@@ -25,7 +25,7 @@ def run(code: str, *arguments: str, **options: object) -> tuple[str, str, int]:
     """Run a program to its end; returns its output, its errors and its exit code."""
     with start(code, *arguments, **options) as program:
         try:
-            out, err = program.communicate(timeout=2 * PATIENCE)
+            out, err = program.communicate(timeout=100)  # less than a test may take
         finally:
             program.kill()
     return out, err, program.returncode
