@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import re
 import shutil
 import signal
 import sys
@@ -95,7 +96,8 @@ def _descriptors() -> Iterator[tuple[str, str]]:
 
 
 def _own_name(name: str) -> bool:
-    return "lightwork" in name or str(os.getpid()) in name
+    # The number as a word of its own: within a longer number, or in hexadecimal digits, it is another program's name.
+    return "lightwork" in name or str(os.getpid()) in re.split(r"[^0-9A-Za-z]", name)
 
 
 def _own_process(pid: int) -> str:

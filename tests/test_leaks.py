@@ -25,12 +25,18 @@ BREAKERS = {
     "cycle": ("x = [open(os.devnull)]; x.append(x); x[0].close()", None),
     "ends_soon": ("subprocess.run(['sh', '-c', 'setsid sleep 0.1 & exit'])", None),
     "closed": ("os.close(os.open(os.devnull, os.O_RDONLY))", None),
+    "shared_memory": ("shared(f'other_{os.getpid()}_part')", "/dev/shm/other_"),
+    "of_another_program": ("shared(f'other_1{os.getpid()}_part')", None),
     "cache": ("os.makedirs(os.environ['LIGHTWORK_CACHE_DIR'])", None),
 }
 
 HEAD = """
-import os, subprocess, tempfile, threading
+import atexit, os, pathlib, subprocess, tempfile, threading
 gate, kept = threading.Event(), []
+
+def shared(name):
+    (pathlib.Path("/dev/shm") / name).touch()
+    atexit.register((pathlib.Path("/dev/shm") / name).unlink)
 
 def zombie():
     pid = os.posix_spawn("/bin/true", ["true"], {})
@@ -41,7 +47,7 @@ def zombie():
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("leaks")
-    # Each of six waits for as long as something may take to end: longer, together, than a test may take.
+    # Each leak is waited for as long as something may take to end: all together longer than a test may take.
     head, grace, rest = CONFTEST.read_text().partition("_GRACE = 30.0\n")
     assert grace
     (folder / "conftest.py").write_text(f"{head}_GRACE = 4.0\n{rest}")
