@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from jupyter_client.blocking import BlockingKernelClient
@@ -43,7 +45,9 @@ def run_cell(
     client.execute_interactive(code, timeout=_PATIENCE, output_hook=take, store_history=False)
     deadline = time.monotonic() + _PATIENCE
     while printed.count("\n") < lines and time.monotonic() < deadline:
-        client.execute_interactive("pass", timeout=_PATIENCE, output_hook=take, store_history=False)
+        # Not by running another cell: what is then still said for this one would be left out.
+        with suppress(queue.Empty):
+            take(client.get_iopub_msg(timeout=1))
     return printed, value
 
 
