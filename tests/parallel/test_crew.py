@@ -461,6 +461,29 @@ def test_filters_of_the_parent_turn_warnings_of_tasks_into_errors():
     assert isinstance(event.failures[0], UserWarning)
 
 
+def silence():
+    warnings.simplefilter("ignore")
+
+
+def complain(n):
+    warnings.warn("heard", UserWarning, stacklevel=1)
+    return n
+
+
+def test_filters_of_tasks_do_not_outlive_their_call():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", (UserWarning, DeprecationWarning))
+        crew = lend(1, CrewOptions())
+        run(crew, silence, ())
+        run(crew, complain, (1,))
+        crew.release()
+        assert not caught
+        crew = lend(1, CrewOptions())
+        run(crew, complain, (1,))
+        crew.release()
+    assert [str(warning.message) for warning in caught] == ["heard"]
+
+
 def print_much(count):
     for _ in range(count):
         print("x" * 1000)

@@ -3,6 +3,7 @@
 import io
 import logging
 import pickle
+import re
 import sys
 import threading
 import warnings
@@ -133,7 +134,9 @@ def _state_kept():
 def test_filters_and_levels_hold_again_after_a_journey(worker):
     warnings.resetwarnings()
     warnings.filterwarnings("error", "some.*text", Custom, "mod")
-    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore", (DeprecationWarning, Custom))
+    by_hand = ("ignore", "all of it", Custom, re.compile("(?x) mod", re.ASCII), 7)
+    warnings.filters.append(by_hand)
     before = list(warnings.filters)
     logging.getLogger("chatty").setLevel(logging.DEBUG)
     logging.getLogger("quiet").setLevel(logging.ERROR)
@@ -146,6 +149,9 @@ def test_filters_and_levels_hold_again_after_a_journey(worker):
     logging.root.removeHandler(worker._handler)
     assert warnings.filters[1:] == before
     assert warnings.filters[0][:3] == ("ignore", None, NotFollowedWarning)
+    warnings.simplefilter("error")
+    worker.put_back()
+    assert warnings.filters[1:] == before
     assert [logging.getLogger(name).level for name in ("chatty", "quiet", "new")] == [
         logging.DEBUG,
         logging.ERROR,
@@ -156,5 +162,8 @@ def test_filters_and_levels_hold_again_after_a_journey(worker):
 @pytest.mark.usefixtures("_state_kept")
 def test_a_category_that_nobody_can_import_is_left_out():
     local = type("Local", (UserWarning,), {})
+    warnings.resetwarnings()
     warnings.simplefilter("error", local)
+    warnings.filters.append(("ignore", 3, Custom, None, 0))
+    assert not relay.surroundings()["filters"]
     assert pickle.dumps(relay.surroundings())

@@ -40,6 +40,9 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 _Action = Literal["default", "error", "ignore", "always", "module", "once"]
 
+_Spelled = tuple[_Action, str | tuple[str, int] | None, bytes, str | tuple[str, int] | None, int]
+_Text = str | re.Pattern[str] | None
+
 Surroundings = dict[str, object]
 """Warning filters and logging levels, in a form that can be packed."""
 
@@ -56,13 +59,20 @@ def _filters() -> list[object]:
     said: list[object] = []
     for action, message, category, module, line in warnings.filters:
         try:
-            kind = pickle.dumps(category, 5)
+            # A class, or several: `simplefilter` takes both.
+            said.append((action, _spelled(message), pickle.dumps(category, 5), _spelled(module), line))
         except Exception:
             continue  # a category without an importable name can hardly be raised in a worker
-        # Filters made by hand hold text, those made by `warnings` a compiled pattern.
-        texts = [getattr(text, "pattern", text) for text in (message, module)]
-        said.append((action, texts[0], kind, texts[1], line))
     return said
+
+
+def _spelled(text: object) -> str | tuple[str, int] | None:
+    """What a filter holds: a text that must be equal, or an expression that must match."""
+    if isinstance(text, re.Pattern):
+        return str(text.pattern), text.flags
+    if text is None or type(text) is str:
+        return text
+    raise TypeError(f"{text!r} cannot stand in a filter")
 
 
 def _levels() -> dict[str, int] | None:
@@ -134,6 +144,10 @@ def _write(stream: TextIO, text: str) -> None:
 # --- the worker's side --------------------------------------------------------------------------------
 
 
+def _read(spelled: str | tuple[str, int] | None) -> _Text:
+    return re.compile(*spelled) if isinstance(spelled, tuple) else spelled
+
+
 class _Sender(Protocol):
     def __call__(self, kind: int, body: bytes, /) -> None: ...
 
@@ -152,6 +166,7 @@ class Relay:
         self._raw = [_Lines(self, number) for number in range(len(_STREAMS))]
         self._waiting: list[tuple[int, bytes]] = []
         self._handler: logging.Handler | None = None
+        self._filters: list[tuple[str, _Text, object, _Text, int]] = []
 
     def install(self) -> None:
         """Take the place of this process's streams and of its display of warnings.
@@ -183,19 +198,25 @@ class Relay:
 
     def adopt(self, told: Surroundings) -> None:
         """Let the parent's warning filters and logging levels hold in this worker."""
-        warnings.resetwarnings()
-        filters = cast("list[tuple[_Action, str | None, bytes, str | None, int]]", told["filters"])
-        for action, message, kind, module, line in filters:
+        # The parent looked at the same functions and has told it, with the user's line, which is not to be seen here.
+        self._filters = [("ignore", None, NotFollowedWarning, None, 0)]
+        for action, message, kind, module, line in cast("list[_Spelled]", told["filters"]):
             try:
                 category = pickle.loads(kind)
             except Exception:
                 continue  # its module is not there: nobody can raise it here
-            warnings.filterwarnings(action, message or "", category, module or "", line, append=True)
-        # The parent looked at the same functions and has told it, with the user's line, which is not to be seen here.
-        warnings.simplefilter("ignore", NotFollowedWarning)
+            self._filters.append((action, _read(message), category, _read(module), line))
+        self.put_back()
         levels = cast("dict[str, int] | None", told["levels"])
         if levels is not None:
             self._adopt_levels(levels)
+
+    def put_back(self) -> None:
+        """Undo what tasks have changed in the filters."""
+        if warnings.filters != self._filters:
+            # None of the module's functions can make each filter that there may be; this one forgets what it knew.
+            warnings.resetwarnings()
+            cast("list[object]", warnings.filters).extend(self._filters)
 
     def _adopt_levels(self, levels: dict[str, int]) -> None:
         import logging

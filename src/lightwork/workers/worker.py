@@ -187,6 +187,8 @@ class Worker:
         # Last: filters name classes, whose modules are imported here, and those may load libraries that read variables.
         if call["surroundings"] is not None:
             self._relay.adopt(cast("Surroundings", call["surroundings"]))
+        else:
+            self._relay.put_back()
 
     def _enter(self, folder: str | None) -> None:
         """Make the parent's working folder this one's: by name, or by descriptor where it has none."""
