@@ -334,9 +334,9 @@ class ProcessCrew:
         ran = member.ran()
         handle.close()
         task = None if claimed is None else member.owes(claimed)
-        # Workers that end with their zygote are one death, however many they are.
         left = member.leaves and claimed is None
-        is_death = not left and (self._pool.has_crashed() or ending is not None)
+        # Workers that end with their zygote are one death, however many they are.
+        is_death = (self._pool.has_crashed() or ending is not None) and not left
         if claimed is None or task is None:
             claimed = None
             self._blameless += is_death
