@@ -172,14 +172,15 @@ class ProcessCrew:
         if needed or self._outgoing.has_news(member.told):
             for kind, news, descriptors in self._outgoing.news(member.told, needed):
                 self._queue(member, kind, news, descriptors)
-        channel = member.handle.channel
-        channel.queue(_TASKS, body)
-        if member.owed:
-            self._unsent.add(member)
-        else:
-            self._flush(member)  # it has nothing to do
+        # First what it owes: Ctrl-C may strike between any two lines, and one that owes nothing goes to the next call.
+        waits = not member.owed
         member.owed.append((first, tasks, len(tasks)))
         member.handle.spans += 1
+        member.handle.channel.queue(_TASKS, body)
+        if waits:
+            self._flush(member)
+        else:
+            self._unsent.add(member)
 
     def place(self, worker: int) -> tuple[Page, int]:
         """Where what a worker was sent last can be withdrawn: its control page, and the number of the span there."""
