@@ -106,13 +106,22 @@ def _own_process(pid: int) -> str:
         state, parent = _state_and_parent(pid)
         if state == "Z":  # ended: a leak only if it is for us to wait for it
             return f"process {pid}: ended, never waited for" if parent == os.getpid() else ""
-        marked = f"{_MARK}={os.getpid()}\0".encode() in (_PROC / str(pid) / "environ").read_bytes()
+        marked = f"{_MARK}={os.getpid()}\0".encode() in _environment(pid)
         command = (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         while parent > 1 and parent != os.getpid():
             _, parent = _state_and_parent(parent)
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # ended just now, or another user's
         return ""
     return f"process {pid}: {command.strip()}" if marked or parent == os.getpid() else ""
+
+
+def _environment(pid: int) -> bytes:
+    """A process's environment; for a moment it has none while it becomes another program."""
+    for _ in range(20):
+        if found := (_PROC / str(pid) / "environ").read_bytes():
+            return found
+        time.sleep(0.001)
+    return b""  # the kernel's own, or one that has cleared it
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
