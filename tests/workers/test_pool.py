@@ -172,6 +172,17 @@ def test_the_zygote_leaves_no_zombie_and_shutdown_can_be_repeated():
         os.waitpid(zygote, os.WNOHANG)
 
 
+def test_a_worker_that_comes_back_after_the_end_is_let_go_of():
+    mine = pool.Pool()
+    lent = mine.lend(1)
+    mine.shutdown()
+    mine.give_back(lent)
+    assert lent[0].channel.fileno() == -1
+    (other,) = mine.lend(1)
+    mine.give_back([other])
+    mine.shutdown()
+
+
 def test_a_worker_that_left_by_itself_is_replaced():
     mine = pool.Pool()
     (worker,) = mine.lend(1)

@@ -173,12 +173,16 @@ class Pool:
             return workers
 
     def give_back(self, workers: Iterable[WorkerHandle]) -> None:
-        """Workers that run nothing are idle from now on."""
+        """Workers that run nothing are idle from now on; those whose zygote has gone meanwhile are let go of."""
         workers = list(workers)
         for worker in workers:
             worker.shrink()
         with held_back(), self._lock:
-            self._idle += workers
+            for worker in workers:
+                if worker.control is self._control:
+                    self._idle.append(worker)
+                else:
+                    self._bury(worker)
 
     def kill(self, workers: Sequence[WorkerHandle]) -> None:
         """End workers at once, whatever they run, with the processes that they started."""
