@@ -138,13 +138,26 @@ def refuse_unknown_backend(name: str) -> None:
         raise OptionError(f"backend={name!r} is not known; {hint}there are {', '.join(map(repr, known))}")
 
 
-def refuse_thread_limit(backend: object, limit: object) -> None:
-    """Raise for a limit of native threads told together with a backend that has no processes to hold it."""
-    if limit is not None and backend in ("threads", "threading"):
-        raise OptionError(
-            f"inner_max_num_threads={limit!r} is for worker processes, and the backend is {backend!r}, whose"
-            " workers share the native libraries of this process; limit those with `threadpoolctl`"
-        )
+# What each means where workers are threads: nothing that could be had by ignoring it.
+_FOR_PROCESSES: Final = {
+    "start_method": "threads are not started in several ways",
+    "initializer": "there is one process, where the program can call it once",
+    "memory_limit": "the memory is that of this process",
+    "max_tasks_per_child": "there is no process to replace",
+    "inner_max_num_threads": "the native libraries are those of this process; limit them with `threadpoolctl`",
+    "worker_names": "its lines are this process's own",
+}
+
+
+def refuse_worker_options(backend: object, options: Mapping[str, object]) -> None:
+    """Raise for what makes or bounds worker processes told together with a backend that has none."""
+    if backend not in ("threads", "threading"):
+        return
+    for name, reason in _FOR_PROCESSES.items():
+        if options.get(name) is not None:
+            raise OptionError(
+                f"{name}={options[name]!r} is for worker processes, and the backend is {backend!r}: {reason}"
+            )
 
 
 # --- backends that users bring --------------------------------------------------------------------------
@@ -307,7 +320,7 @@ class parallel_config:  # noqa: N801 - joblib's name
         refuse_unknown(worker_options)
         if isinstance(backend, str):
             refuse_unknown_backend(backend)
-        refuse_thread_limit(backend, worker_options.get("inner_max_num_threads"))
+        refuse_worker_options(backend, worker_options)
         said: dict[str, object] = {
             "backend": backend,
             "n_jobs": n_jobs,

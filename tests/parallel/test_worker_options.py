@@ -235,6 +235,13 @@ def test_libraries_that_are_loaded_already_are_told_of_their_threads():
     ("options", "error", "said"),
     [
         ({"backend": "threading", "inner_max_num_threads": 1}, OptionError, "inner_max_num_threads=1 is for"),
+        ({"backend": "threads", "initializer": print}, OptionError, "initializer=.* is for worker processes"),
+        (
+            {"backend": "threads", "memory_limit": "1G"},
+            OptionError,
+            "memory_limit='1G' is for worker processes",
+        ),
+        ({"backend": "threads", "max_tasks_per_child": 1}, OptionError, "there is no process to replace"),
         ({"backend": "proceses"}, OptionError, "did you mean 'processes'"),
         ({"memory_limits": 1}, OptionTypeError, "no option 'memory_limits'; did you mean 'memory_limit'"),
         ({"verbos": 1}, OptionTypeError, "did you mean 'verbose'"),

@@ -42,7 +42,7 @@ from lightwork.settings import (
     default,
     environment,
     parse_size,
-    refuse_thread_limit,
+    refuse_worker_options,
     resolve,
 )
 from lightwork.workers.functions import inside_worker
@@ -260,7 +260,7 @@ class Parallel(Generic[Kind, Told]):
         self._backend = choose(said, configured, self._prefer, self._require)
         if self.n_jobs is None and self._backend.given is None:
             self.n_jobs = 1  # what it means there, for those who reckon with it
-        refuse_thread_limit(said, worker_options.get("inner_max_num_threads"))
+        refuse_worker_options(said, worker_options)
         self.return_as = chosen("return_as", return_as)
         self.return_generator = return_as != "list"
         self.verbose = whole("verbose", resolve("verbose", verbose))
