@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import deque
 from functools import partial
 
 import pytest
@@ -12,6 +13,9 @@ import lightwork
 from lightwork import Parallel, delayed
 from lightwork.parallel import brisk
 from lightwork.parallel.brisk import Brisk
+from lightwork.parallel.intake import Intake
+
+from .fakes import FakeCrew
 
 
 class Clock:
@@ -54,6 +58,24 @@ def test_what_is_quick_is_read_as_asked_for(monkeypatch):
     assert not reader.was_cut
     assert len(list(reader.read(source, 8192))) == 10_000 - 8192
     assert not reader.was_cut
+
+
+class Untouched(deque):
+    def __iter__(self):
+        raise AssertionError("went over all that was read before")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_reading_ahead_costs_no_more_for_what_was_read_before(whole):
+    tasks = (delayed(abs)(-index) for index in range(50))
+    intake = Intake(tasks, lambda: FakeCrew(1), eager=True, whole=whole)
+    intake._held = Untouched()
+    while intake.reads_ahead:
+        intake.read_ahead(0, 7)
+    found = []
+    while items := intake.take(len(found), 5):
+        found += items
+    assert [args for _, args, _ in found] == [(-index,) for index in range(50)]
 
 
 def mark(folder, index):

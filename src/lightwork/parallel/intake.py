@@ -91,6 +91,7 @@ class Intake:
         "_read_some",
         "_settled",
         "_source",
+        "_waiting",
         "apart",
         "doubles",
         "ended",
@@ -117,9 +118,10 @@ class Intake:
         self._known: dict[type, bool] = {}
         self._calls = None if eager else calls
         self.reads_ahead = eager
-        # What was prepared and not given out yet, and how much of the first of it was.
+        # What was prepared and not given out yet: in pieces, of the first of which so many were given; how many tasks.
         self._held: deque[Sequence[object]] = deque()
         self._given = 0
+        self._waiting = 0
         self._source = source
         self.ended = False
         self.apart = 0
@@ -142,10 +144,9 @@ class Intake:
     def read_ahead(self, first: int, count: int) -> None:
         """Prepare so many of the next tasks, or fewer; the first that is given out next has this number."""
         self._brisk.was_cut = False
-        before = sum(map(len, self._held)) - self._given
-        items = self._read(first + before, count)
+        items = self._read(first + self._waiting, count)
         if items:
-            self._held.append(items)
+            self._hold(items)
         self.reads_ahead = len(items) == count or self._brisk.was_cut
 
     def take_apart(self, first: int, most: int) -> Sequence[object]:
@@ -158,7 +159,7 @@ class Intake:
         for index, given in enumerate(self._read_some(self._source, most), first):
             item = self._prepare(index, given)
             if type(item) not in _APART:
-                self._held.append([item])
+                self._hold([item])
                 break
             items.append(item)
         return items
@@ -169,11 +170,16 @@ class Intake:
         self._held.clear()
         self._calls = None
 
+    def _hold(self, items: Sequence[object]) -> None:
+        self._held.append(items)
+        self._waiting += len(items)
+
     def _held_back(self, count: int) -> Sequence[object]:
         """Of what was prepared and not given out yet, the next so many."""
         held = self._held[0]
         items = held[self._given : self._given + count]
         self._given += len(items)
+        self._waiting -= len(items)
         if self._given == len(held):
             self._held.popleft()
             self._given = 0
